@@ -1,0 +1,111 @@
+//! Everything that can happen, closed. The journal's left column.
+
+use crate::{ActionId, AlertDelivery, Observation, Outcome, RuleSet, Time};
+use serde::{Deserialize, Serialize};
+
+/// An order from a person.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Command {
+    /// Yes to a waiting action. `plan` must be the hash that was shown.
+    Approve {
+        /// The action.
+        action: ActionId,
+        /// The plan's hash as it was shown; `None` accepts the plan as it stands.
+        plan: Option<String>,
+    },
+    /// No to a waiting action (also the veto).
+    Deny {
+        /// The action.
+        action: ActionId,
+    },
+    /// Hands off: sensing goes on, nothing is sent.
+    Pause {
+        /// Why.
+        reason: String,
+    },
+    /// The end of hands-off.
+    Resume,
+    /// Takes the futility lock off a symptom.
+    Unlock {
+        /// The policy's name.
+        policy: String,
+        /// The symptom; empty for all of the policy.
+        symptom: String,
+    },
+}
+
+/// An order and who gave it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Ordered {
+    /// Who: `unix:0`, `token:phone`.
+    pub by: String,
+    /// What.
+    pub command: Command,
+}
+
+/// Everything that can happen.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Event {
+    /// The daemon started on this journal; `generation` grows by one each time.
+    Started {
+        /// The start's number.
+        generation: u64,
+        /// The build, for replay.
+        build: String,
+        /// For everything random in the kernel.
+        seed: u64,
+    },
+    /// Rules were loaded or loaded again.
+    Loaded(Box<RuleSet>),
+    /// Time has passed.
+    Tick,
+    /// A sensor read. Kept in the sample log, not in the journal's table.
+    Observed(Box<Observation>),
+    /// A webhook delivered alerts.
+    Alerted(AlertDelivery),
+    /// A person ordered something.
+    Ordered(Ordered),
+    /// An actuator answered: after apply or after probe.
+    Settled(ActionId, Outcome),
+    /// The wall clock jumped against the monotonic one.
+    ClockJumped {
+        /// The wall clock's time before.
+        from: Time,
+        /// And after.
+        to: Time,
+    },
+    /// The driver lost trust: kernel panic, journal failure. Hands off until a person resumes.
+    Distrusted {
+        /// What happened.
+        reason: String,
+    },
+}
+
+impl Event {
+    /// The name used in journal and metrics.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Event::Started { .. } => "started",
+            Event::Loaded(_) => "loaded",
+            Event::Tick => "tick",
+            Event::Observed(_) => "observed",
+            Event::Alerted(_) => "alerted",
+            Event::Ordered(_) => "ordered",
+            Event::Settled(..) => "settled",
+            Event::ClockJumped { .. } => "clock_jumped",
+            Event::Distrusted { .. } => "distrusted",
+        }
+    }
+
+    /// Whether it is an echo of our own effects (recomputed in a backtest) rather than news from the world.
+    pub fn is_echo(&self) -> bool {
+        matches!(self, Event::Settled(..))
+    }
+
+    /// Whether it is kept in the sample log instead of the journal's table.
+    pub fn is_sampled(&self) -> bool {
+        matches!(self, Event::Tick | Event::Observed(_))
+    }
+}

@@ -1,0 +1,43 @@
+//! The words of Homeostat as types, and the plug traits.
+//!
+//! Everything here is plain data that sensors, the kernel, actuators and the daemon share. Deliberately absent: behaviour that
+//! decides anything, clocks, files, sockets, and any dependency but `serde`, so that a plug compiles without the kernel.
+//! An editor breaks this crate by letting a type read the clock, by renaming a serialized field (the journal stores these
+//! types; see `docs/journal-format.md`), or by putting a secret into one of them.
+
+pub mod action;
+pub mod alert;
+pub mod arg;
+pub mod event;
+pub mod evidence;
+pub mod fault;
+pub mod name;
+pub mod number;
+pub mod observation;
+pub mod outcome;
+pub mod plug;
+pub mod proposal;
+pub mod record;
+pub mod rules;
+pub mod secret;
+pub mod series;
+pub mod time;
+pub mod verdict;
+
+pub use action::{Action, Class, Lease};
+pub use alert::{Alert, AlertDelivery, AlertKind, AlertSource, AlertStatus};
+pub use arg::{Arg, Args};
+pub use event::{Command, Event, Ordered};
+pub use evidence::{Evidence, Margin, ReadingValue};
+pub use fault::{Fault, FaultCode};
+pub use name::{ActionId, ActuatorId, PolicyId, SensorId, Target, Verb};
+pub use observation::{Health, Observation, Purpose, Sample, SeriesDecl, StampedSample};
+pub use outcome::{Outcome, Receipt};
+pub use plug::{Actuator, ActuatorSpec, ArgKind, ArgSpec, BoxFuture, Sensor, SensorSpec, VerbSpec};
+pub use proposal::{Claim, ClaimSubject, Origin, Proposal, Relation};
+pub use record::{Entry, EntryBody, Judgement, Note, Notice, NoticeKind, Record};
+pub use rules::{ArbiterSettings, Autonomy, PolicyOverride, PolicySource, RuleSet, StoreSettings};
+pub use secret::Secret;
+pub use series::{Labels, SeriesKey};
+pub use time::{Span, Time};
+pub use verdict::{Reason, Ruling, Stance, Verdict};

@@ -1,0 +1,125 @@
+//! A wish with a reason and a claim that can turn out false.
+
+use crate::{Args, Evidence, PolicyId, SeriesKey, Span, Target, Verb};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Who wishes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// A policy's `evaluate`.
+    Policy(PolicyId),
+    /// A policy's `on_alert`, woken by this fingerprint.
+    Alert(PolicyId, String),
+    /// A person, by name.
+    Operator(String),
+}
+
+impl Origin {
+    /// The policy behind the wish, if there is one.
+    pub fn policy(&self) -> Option<&PolicyId> {
+        match self {
+            Origin::Policy(policy) | Origin::Alert(policy, _) => Some(policy),
+            Origin::Operator(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::Policy(policy) => write!(f, "policy {policy}"),
+            Origin::Alert(policy, _) => write!(f, "policy {policy} (alert)"),
+            Origin::Operator(name) => write!(f, "operator {name}"),
+        }
+    }
+}
+
+/// Which side of the threshold the claim is on.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Relation {
+    /// `value > threshold`
+    Above,
+    /// `value < threshold`
+    Below,
+}
+
+/// What the claim is about.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClaimSubject {
+    /// A series reaches a side of a threshold and stays there for `held` (zero: one sample is enough).
+    Series {
+        /// The series.
+        series: SeriesKey,
+        /// The side.
+        relation: Relation,
+        /// The threshold, in the series' unit.
+        #[serde(with = "crate::number")]
+        threshold: f64,
+        /// How long it must stay.
+        held: Span,
+    },
+    /// The alert with this fingerprint is resolved.
+    AlertResolved {
+        /// The alert's fingerprint.
+        fingerprint: String,
+    },
+    /// The actuator's own word is all that is claimed (`notify` and the like: the message was delivered).
+    Delivered,
+}
+
+/// A statement that can turn out false: "node power below 40 W within 10 min".
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Claim {
+    /// What must become true.
+    pub subject: ClaimSubject,
+    /// By when, counted from the moment the action was sent.
+    pub within: Span,
+}
+
+impl fmt::Display for Claim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.subject {
+            ClaimSubject::Series { series, relation, threshold, held } => {
+                let sign = if *relation == Relation::Above { '>' } else { '<' };
+                write!(f, "{series} {sign} {threshold}")?;
+                if *held > Span::ZERO {
+                    write!(f, " held for {held}")?;
+                }
+            }
+            ClaimSubject::AlertResolved { fingerprint } => write!(f, "alert {fingerprint} resolved")?,
+            ClaimSubject::Delivered => f.write_str("delivered")?,
+        }
+        write!(f, " within {}", self.within)
+    }
+}
+
+/// A wish: an action, because of something, with a claim.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Proposal {
+    /// Who wishes.
+    pub origin: Origin,
+    /// The policy's target for which it was evaluated, e.g. `filesystem_avail_ratio{node="nas"}`; together with the policy it is the *symptom*.
+    pub symptom: String,
+    /// What is to be done.
+    pub verb: Verb,
+    /// To what.
+    pub target: Target,
+    /// How.
+    pub args: Args,
+    /// Why, in the author's words.
+    pub because: String,
+    /// What was read.
+    pub evidence: Vec<Evidence>,
+    /// What will be true afterwards.
+    pub claim: Option<Claim>,
+    /// How long the same wish stays quiet after it was admitted.
+    pub cooldown: Span,
+    /// How long the target is left to settle after the action; `None`: the verb's own.
+    pub settle: Option<Span>,
+    /// The most that the policy's author allows.
+    pub autonomy: crate::Autonomy,
+}
