@@ -9,6 +9,7 @@ pub mod derive;
 pub mod dictionary;
 pub mod http;
 pub mod smart;
+pub mod webhook;
 
 #[cfg(test)]
 mod corpus;
