@@ -35,7 +35,7 @@ pub use observation::{Health, Observation, Purpose, Sample, SeriesDecl, StampedS
 pub use outcome::{Outcome, Receipt};
 pub use plug::{Actuator, ActuatorSpec, ArgKind, ArgSpec, BoxFuture, Sensor, SensorSpec, VerbSpec};
 pub use proposal::{Claim, ClaimSubject, Origin, Proposal, Relation};
-pub use record::{Entry, EntryBody, Judgement, Note, Notice, NoticeKind, Record};
+pub use record::{Closing, Entry, EntryBody, Judgement, Note, Notice, NoticeKind, Record};
 pub use rules::{ArbiterSettings, Autonomy, PolicyOverride, PolicySource, RuleSet, StoreSettings};
 pub use secret::Secret;
 pub use series::{Labels, SeriesKey};

@@ -15,6 +15,20 @@ pub struct Judgement {
     pub text: String,
 }
 
+/// How an action ends without an outcome.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Closing {
+    /// A person said no.
+    Refused,
+    /// Nobody answered in time; that is a no.
+    Expired,
+    /// Its reason is gone: the policy no longer wishes it.
+    Gone,
+    /// It was sent and nobody can tell what became of it.
+    Unresolved,
+}
+
 /// What a notice is about.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -145,10 +159,12 @@ pub enum Record {
         /// What the actuator needs.
         receipt: Receipt,
     },
-    /// Nothing more will be tried to learn what became of it: `Unknown` for good, or refused before it was sent.
+    /// It ends without an outcome.
     Closed {
         /// The action.
         action: ActionId,
+        /// In which way.
+        closing: Closing,
         /// Why.
         why: String,
     },

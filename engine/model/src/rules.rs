@@ -128,7 +128,7 @@ impl Default for ArbiterSettings {
             approval_ttl: Span::from_mins(60),
             veto_wait: Span::from_mins(5),
             lease: Span::from_secs(60),
-            evidence_age_max: Span::from_mins(10),
+            evidence_age_max: Span::from_mins(30),
             boot_grace: Span::from_mins(2),
             clock_jump_freeze: Span::from_mins(5),
             observer_fault_ratio: 0.3,

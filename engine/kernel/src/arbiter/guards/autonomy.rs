@@ -1,0 +1,29 @@
+//! How much may be done without a person: the least of what the policy's author and the class allow (lessons 27, 30). Silence is a
+//! no, except where the level is `veto`.
+
+use super::{Case, Opinion};
+use crate::arbiter::Consent;
+use homeostat_model::{Autonomy, Origin, Stance};
+
+pub(super) fn rule(case: &Case<'_>) -> Opinion {
+    if let Origin::Operator(name) = &case.proposal.origin {
+        return Opinion::pass(format!("ordered by {name}"));
+    }
+    let class = case.class();
+    let class_max = case.settings.autonomy.get(&class).copied().unwrap_or(Autonomy::Suggest);
+    let autonomy = case.proposal.autonomy.min(class_max);
+    let source = if case.proposal.autonomy <= class_max { "the policy".to_owned() } else { format!("the class {class}") };
+    let level = autonomy.name();
+    match (autonomy, &case.consent) {
+        (Autonomy::Shadow, _) => Opinion { stance: Stance::Shadow, text: format!("{source} allows `{level}`: watching only") },
+        (_, Some(Consent::Approved { by })) => Opinion::pass(format!("approved by {by}")),
+        (Autonomy::Auto, _) => Opinion::pass(format!("{source} allows `{level}`")),
+        (Autonomy::Veto, Some(Consent::NotVetoed)) => Opinion::pass("nobody stopped it in time"),
+        (Autonomy::Veto, None) => {
+            Opinion { stance: Stance::Ask { by: case.now + case.settings.veto_wait }, text: format!("{source} allows `{level}`: done unless a person stops it") }
+        }
+        (Autonomy::Suggest, _) => {
+            Opinion { stance: Stance::Ask { by: case.now + case.settings.approval_ttl }, text: format!("{source} allows `{level}`: a person must say yes") }
+        }
+    }
+}

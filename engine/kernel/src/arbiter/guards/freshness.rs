@@ -1,0 +1,33 @@
+//! What a wish rests on must be fresh, and it must still be wished (lessons 2, 9, 30): a policy that has fallen silent, or become
+//! undetermined, no longer stands behind an old approval.
+
+use super::{Case, Opinion};
+use homeostat_model::{Origin, Span};
+
+pub(super) fn rule(case: &Case<'_>) -> Opinion {
+    if let Origin::Operator(_) = case.proposal.origin {
+        return Opinion::pass("ordered by a person");
+    }
+    let quiet = case.now.since(case.wished_at);
+    let quiet_max = Span(case.every.millis().saturating_mul(2).max(Span::from_mins(1).millis()));
+    if quiet > quiet_max {
+        return Opinion::deny(format!("the policy last wished this {quiet} ago, longer than {quiet_max}: its reason may be gone"));
+    }
+    let age_max = case.settings.evidence_age_max;
+    for evidence in &case.proposal.evidence {
+        let (Some(at), Some(_)) = (evidence.sampled_at, evidence.value.value()) else { continue };
+        let age = case.now.since(at);
+        if age > age_max {
+            let series = evidence.series.as_ref().map_or_else(|| evidence.operation.clone(), ToString::to_string);
+            return Opinion::deny(format!("{series} was sampled {age} ago, longer than {age_max}"));
+        }
+    }
+    if let Origin::Alert(_, fingerprint) = &case.proposal.origin {
+        // A notification may report the end of an alert; everything else needs the alert to be on.
+        let firing = case.ledger.alert(fingerprint).is_some_and(|alert| alert.firing);
+        if !firing && case.class() > homeostat_model::Class::Notify {
+            return Opinion::deny(format!("the alert {fingerprint} is not firing any more"));
+        }
+    }
+    Opinion::pass("fresh")
+}

@@ -1,0 +1,70 @@
+//! The wish must be well formed before anything else is asked of it. All problems are listed, with the nearest right thing.
+
+use super::{Case, Opinion};
+use homeostat_model::{Arg, Class, Claim, ClaimSubject, Span, VerbSpec};
+
+/// A claim further away than this is not a claim about this action.
+const CLAIM_WITHIN_MAX: Span = Span::from_hours(24);
+
+pub(super) fn rule(case: &Case<'_>) -> Opinion {
+    let proposal = case.proposal;
+    let Some(spec) = case.spec else {
+        return Opinion::deny(format!("nobody can do `{}`: no configured actuator has this verb", proposal.verb));
+    };
+    let mut problems = Vec::new();
+    if let Err(more) = spec.check_args(&proposal.args) {
+        problems.extend(more);
+    }
+    if proposal.args.values().any(not_finite) {
+        problems.push("an argument is infinite or not a number".into());
+    }
+    if proposal.because.trim().is_empty() {
+        problems.push("no reason was given: add `.because(…)`".into());
+    }
+    problems.extend(target_problem(case, spec));
+    problems.extend(claim_problem(spec, proposal.claim.as_ref()));
+    if problems.is_empty() { Opinion::pass("well formed") } else { Opinion::deny(problems.join("; ")) }
+}
+
+fn target_problem(case: &Case<'_>, spec: &VerbSpec) -> Option<String> {
+    let target = &case.proposal.target;
+    if target.name().is_empty() {
+        return Some("the target is empty".into());
+    }
+    if !spec.target_kinds.is_empty() && !spec.target_kinds.iter().any(|kind| kind == target.kind()) {
+        return Some(format!("`{}` acts on {}, not on `{target}`", spec.verb, spec.target_kinds.join(" or ")));
+    }
+    let known = spec.targets.as_ref()?;
+    if known.contains(target) {
+        return None;
+    }
+    let names: Vec<&str> = known.iter().take(10).map(|t| t.as_str()).collect();
+    Some(format!("`{}` does not know `{target}` (it knows: {})", spec.verb, names.join(", ")))
+}
+
+fn claim_problem(spec: &VerbSpec, claim: Option<&Claim>) -> Option<String> {
+    match claim {
+        None if spec.class == Class::Notify => None,
+        None => Some("no claim was made: add `.claim(…)`, what will be true afterwards".into()),
+        Some(claim) if claim.within <= Span::ZERO || claim.within > CLAIM_WITHIN_MAX => {
+            Some(format!("the claim is due within {}, expected more than 0 and at most {CLAIM_WITHIN_MAX}", claim.within))
+        }
+        Some(claim) => match &claim.subject {
+            ClaimSubject::Series { threshold, .. } if !threshold.is_finite() => Some("the claim's threshold is not a finite number".into()),
+            ClaimSubject::Series { held, .. } if *held >= claim.within => {
+                Some(format!("the claim must hold for {held} but is due within {}: it cannot come true", claim.within))
+            }
+            ClaimSubject::Delivered if spec.class != Class::Notify => Some("only a notification may claim no more than its delivery".into()),
+            _ => None,
+        },
+    }
+}
+
+fn not_finite(arg: &Arg) -> bool {
+    match arg {
+        Arg::Float(value) => !value.is_finite(),
+        Arg::List(items) => items.iter().any(not_finite),
+        Arg::Map(items) => items.values().any(not_finite),
+        Arg::Bool(_) | Arg::Int(_) | Arg::Text(_) => false,
+    }
+}

@@ -1,0 +1,189 @@
+//! Proposals to verdicts, through an ordered list of guards. Every guard is asked, every reason is recorded.
+//!
+//! The order is DESIGN §7's; guards whose actuators do not exist yet (foreign owner, floors, blast radius, calendar, witnesses) are
+//! absent, not stubbed. A guard is one file with one function; it sees a [`Case`] and nothing else, so it can be tested alone.
+//! An editor breaks this by giving a guard state of its own: whatever must be remembered belongs to the ledger.
+
+mod admitted;
+pub mod guards;
+
+pub use admitted::Admitted;
+
+use crate::ledger::Ledger;
+use homeostat_model::{Action, ActionId, ActuatorSpec, ArbiterSettings, Class, Lease, Proposal, Reason, Ruling, Span, Stance, Time, Verb, VerbSpec, Verdict};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What a guard does when it cannot tell.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Doubt {
+    /// Lets pass: the guard protects comfort, not safety.
+    FailOpen,
+    /// Holds: the guard protects machines.
+    FailClosed,
+}
+
+/// One guard.
+pub struct Guard {
+    /// Its name in rulings, metrics and docs.
+    pub name: &'static str,
+    /// What it does in doubt.
+    pub doubt: Doubt,
+    /// What it is for, in one sentence.
+    pub doc: &'static str,
+    /// The rule.
+    pub rule: fn(&Case<'_>) -> Opinion,
+}
+
+/// A guard's stance with its words.
+pub struct Opinion {
+    /// What it says.
+    pub stance: Stance,
+    /// Why.
+    pub text: String,
+}
+
+impl Opinion {
+    /// Nothing against it.
+    pub fn pass(text: impl Into<String>) -> Opinion {
+        Opinion { stance: Stance::Pass, text: text.into() }
+    }
+    /// Not before `until`.
+    pub fn hold(until: Time, text: impl Into<String>) -> Opinion {
+        Opinion { stance: Stance::Hold { until }, text: text.into() }
+    }
+    /// No.
+    pub fn deny(text: impl Into<String>) -> Opinion {
+        Opinion { stance: Stance::Deny, text: text.into() }
+    }
+}
+
+/// A person's word, or the silence that counts as one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Consent {
+    /// A person said yes.
+    Approved {
+        /// Who.
+        by: String,
+    },
+    /// The veto period passed without a no.
+    NotVetoed,
+}
+
+/// A proposal before the guards, with everything that they may look at.
+pub struct Case<'a> {
+    /// The moment of the ruling.
+    pub now: Time,
+    /// The wish.
+    pub proposal: &'a Proposal,
+    /// What is known of its verb; `None`: nobody can do it.
+    pub spec: Option<&'a VerbSpec>,
+    /// The settings.
+    pub settings: &'a ArbiterSettings,
+    /// What happened so far.
+    pub ledger: &'a Ledger,
+    /// Policies whose targets look bad together, with the end of the quiet time.
+    pub observer_faults: &'a BTreeMap<String, Time>,
+    /// When the policy last wished this, by its own evaluation.
+    pub wished_at: Time,
+    /// How often the policy looks.
+    pub every: Span,
+    /// A person's word, if there is one.
+    pub consent: Option<Consent>,
+}
+
+impl Case<'_> {
+    /// The class; what is unknown counts as the worst.
+    pub fn class(&self) -> Class {
+        self.spec.map_or(Class::Irreversible, |spec| spec.class)
+    }
+
+    /// The policy and symptom that this wish belongs to.
+    pub fn symptom(&self) -> (String, String) {
+        symptom_of(self.proposal)
+    }
+}
+
+/// What repeats of one wish are counted under, whatever their label: the policy and its target.
+pub fn symptom_of(proposal: &Proposal) -> (String, String) {
+    let policy = proposal.origin.policy().map_or_else(|| "operator".to_owned(), |policy| policy.as_str().to_owned());
+    (policy, proposal.symptom.clone())
+}
+
+/// A ruling as the arbiter gives it; only this can be sealed.
+#[derive(Debug)]
+pub struct Ruled {
+    /// The ruling.
+    pub ruling: Ruling,
+    /// The class that it was ruled under.
+    pub class: Class,
+}
+
+/// The arbiter: verbs and settings.
+#[derive(Default)]
+pub struct Arbiter {
+    verbs: BTreeMap<Verb, VerbSpec>,
+    /// The settings.
+    pub settings: ArbiterSettings,
+}
+
+impl Arbiter {
+    /// An arbiter for these actuators.
+    pub fn new(actuators: &[ActuatorSpec], settings: ArbiterSettings) -> Arbiter {
+        let verbs = actuators.iter().flat_map(|spec| &spec.verbs).map(|verb| (verb.verb.clone(), verb.clone())).collect();
+        Arbiter { verbs, settings }
+    }
+
+    /// What is known of a verb.
+    pub fn verb(&self, verb: &Verb) -> Option<&VerbSpec> {
+        self.verbs.get(verb)
+    }
+
+    /// All verbs that can be done.
+    pub fn verbs(&self) -> BTreeSet<&str> {
+        self.verbs.keys().map(Verb::as_str).collect()
+    }
+
+    /// Asks every guard. The verdict is the strongest stance: deny, shadow, hold (the longest), ask, pass.
+    pub fn rule(&self, case: &Case<'_>) -> Ruled {
+        let reasons: Vec<Reason> = guards::GUARDS
+            .iter()
+            .map(|guard| {
+                let opinion = (guard.rule)(case);
+                Reason { guard: guard.name.into(), stance: opinion.stance, text: opinion.text }
+            })
+            .collect();
+        Ruled { ruling: Ruling { verdict: verdict_of(&reasons), reasons }, class: case.class() }
+    }
+
+    /// Makes the action that may be dispatched; `None` unless the ruling is `Admitted`.
+    pub fn seal(&self, now: Time, id: ActionId, proposal: &Proposal, ruled: &Ruled, generation: u64, attempt: u32) -> Option<Admitted> {
+        let spec = self.verb(&proposal.verb)?;
+        let action = Action {
+            id,
+            verb: proposal.verb.clone(),
+            target: proposal.target.clone(),
+            args: proposal.args.clone(),
+            class: spec.class,
+            timeout: spec.timeout,
+            lease: Lease { generation, expires: now + self.settings.lease },
+            because: proposal.because.clone(),
+        };
+        Admitted::seal(ruled, action, attempt).ok()
+    }
+}
+
+fn verdict_of(reasons: &[Reason]) -> Verdict {
+    let stances = || reasons.iter().map(|reason| reason.stance);
+    if stances().any(|s| s == Stance::Deny) {
+        return Verdict::Denied;
+    }
+    if stances().any(|s| s == Stance::Shadow) {
+        return Verdict::Shadowed;
+    }
+    let held = stances().filter_map(|s| if let Stance::Hold { until } = s { Some(until) } else { None }).max();
+    if let Some(until) = held {
+        return Verdict::Deferred { until };
+    }
+    let asked = stances().filter_map(|s| if let Stance::Ask { by } = s { Some(by) } else { None }).min();
+    asked.map_or(Verdict::Admitted, |by| Verdict::AwaitingApproval { by })
+}

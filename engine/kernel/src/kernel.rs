@@ -1,0 +1,232 @@
+//! The kernel: `handle` what happened, then `poll_effect` until there is none, then wait until `poll_deadline` or the next event.
+//!
+//! Only wiring stands here. How units are evaluated, wishes ruled, answers taken in, claims judged and rules loaded is in the files
+//! below `kernel/`, one subject each. An editor breaks this by changing durable state without a record: whatever must survive a
+//! restart goes through [`Kernel::record`], which shows it to the ledger and queues it in one step.
+
+mod loading;
+mod evaluating;
+mod wishes;
+mod acting;
+mod claims;
+mod view;
+
+pub use view::{Explanation, PolicyView, Stats, UnitView};
+
+use crate::arbiter::Arbiter;
+use crate::effect::Effect;
+use crate::ledger::{Ledger, Symptom};
+use crate::policy::{Host, Policy};
+use crate::store::Store;
+use crate::units::Units;
+use homeostat_model::{ActionId, Event, Note, Notice, NoticeKind, Observation, Record, StoreSettings, Time};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// The loop. See the module.
+pub struct Kernel {
+    now: Time,
+    host: Host,
+    policies: BTreeMap<homeostat_model::PolicyId, Policy>,
+    arbiter: Arbiter,
+    ledger: Ledger,
+    units: Units,
+    /// Open actions by symptom, so that a quiet evaluation finds what to close.
+    open: BTreeMap<Symptom, Vec<ActionId>>,
+    /// When each open action was last wished.
+    wished_at: BTreeMap<ActionId, Time>,
+    /// When an open question, a probe or a claim is due.
+    timers: BTreeSet<(Time, Timer)>,
+    observer_faults: BTreeMap<String, Time>,
+    limits_noted: BTreeMap<String, Time>,
+    effects: VecDeque<Effect>,
+    stats: Stats,
+}
+
+/// What a timer is for.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    /// A question to a person ends.
+    Answer(ActionId),
+    /// The actuator is to be asked.
+    Probe(ActionId),
+    /// A claim is due.
+    Claim(ActionId),
+    /// An observer fault may be over.
+    Quiet,
+}
+
+/// The same limit is noted at most this often.
+const LIMIT_NOTE_EVERY: homeostat_model::Span = homeostat_model::Span::from_hours(1);
+
+impl Kernel {
+    /// A kernel that knows nothing yet.
+    pub fn new(store: StoreSettings) -> Kernel {
+        Kernel {
+            now: Time(0),
+            host: Host::new(Store::new(store)),
+            policies: BTreeMap::new(),
+            arbiter: Arbiter::default(),
+            ledger: Ledger::default(),
+            units: Units::default(),
+            open: BTreeMap::new(),
+            wished_at: BTreeMap::new(),
+            timers: BTreeSet::new(),
+            observer_faults: BTreeMap::new(),
+            limits_noted: BTreeMap::new(),
+            effects: VecDeque::new(),
+            stats: Stats::default(),
+        }
+    }
+
+    /// Takes in one journal entry from before this start: the ledger learns, nothing is done. Call for every entry in order, then
+    /// [`Kernel::restore_samples`], then handle `Started` and `Loaded`.
+    pub fn recover(&mut self, at: Time, body: &homeostat_model::EntryBody) {
+        self.now = self.now.max(at);
+        match body {
+            homeostat_model::EntryBody::Event(event) => self.ledger.apply_event(at, event),
+            homeostat_model::EntryBody::Effect(record) => self.ledger.apply_record(at, record),
+        }
+    }
+
+    /// Takes in a read from before this start: windows are filled, nobody is woken.
+    pub fn restore_samples(&mut self, observation: &Observation) {
+        self.now = self.now.max(observation.at);
+        self.host.with_store(|store| store.append(observation, &mut |_| {}));
+    }
+
+    /// Takes in what happened at `at`, and does everything that was due by then. Never fails; time that runs backwards counts as no
+    /// time at all.
+    pub fn handle(&mut self, at: Time, event: Event) {
+        let at = at.max(self.now);
+        self.now = at;
+        self.stats.events += 1;
+        match event {
+            Event::Observed(observation) => {
+                self.observed(&observation);
+                // The buffers belong to the sensor; see `handle_observed` for the way that keeps them.
+            }
+            Event::Alerted(delivery) => self.alerted(delivery),
+            Event::Loaded(rules) => self.loaded(*rules),
+            Event::Started { .. } => {
+                self.ledger.apply_event(at, &event);
+                self.started();
+            }
+            Event::Settled(id, outcome) => self.settled(id, outcome),
+            Event::Ordered(ordered) => self.ordered(ordered),
+            Event::Distrusted { .. } => {
+                let before = self.ledger.hands_off().is_some();
+                self.ledger.apply_event(at, &event);
+                self.announce_hands_off(before);
+            }
+            Event::Tick | Event::ClockJumped { .. } => self.ledger.apply_event(at, &event),
+        }
+        self.run_due();
+    }
+
+    /// The same as `handle(at, Event::Observed(…))`, leaving the buffers with their owner.
+    pub fn handle_observed(&mut self, at: Time, observation: &Observation) {
+        self.now = at.max(self.now);
+        self.stats.events += 1;
+        self.observed(observation);
+        self.run_due();
+    }
+
+    /// The next thing to do. Effects come in the order in which they must be journalled.
+    #[must_use]
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// When to call `handle` with a `Tick`, if nothing else happens before.
+    #[must_use]
+    pub fn poll_deadline(&self) -> Option<Time> {
+        let timer = self.timers.first().map(|(at, _)| *at);
+        [self.units.next_slot(), timer].into_iter().flatten().min()
+    }
+
+    /// What happened so far.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Looks at the windows.
+    pub fn with_store<T>(&self, look: impl FnOnce(&Store) -> T) -> T {
+        self.host.with_store(|store| look(store))
+    }
+
+    /// Shows a record to the ledger and queues it.
+    fn record(&mut self, record: Record) {
+        self.ledger.apply_record(self.now, &record);
+        self.effects.push_back(Effect::Record(record));
+    }
+
+    fn note(&mut self, note: Note) {
+        self.record(Record::Noted(note));
+    }
+
+    fn announce(&mut self, kind: NoticeKind, action: Option<ActionId>, title: String, text: String) {
+        self.effects.push_back(Effect::Announce(Notice { kind, action, title, text }));
+    }
+
+    /// Notes that a limit was reached, once an hour per limit.
+    fn note_limit(&mut self, limit: &str, detail: String) {
+        self.stats.limits_reached += 1;
+        let again = self.limits_noted.get(limit).is_none_or(|at| self.now.since(*at) >= LIMIT_NOTE_EVERY);
+        if again {
+            self.limits_noted.insert(limit.to_owned(), self.now);
+            self.note(Note::LimitReached { limit: limit.to_owned(), detail });
+        }
+    }
+
+    fn observed(&mut self, observation: &Observation) {
+        self.stats.observations += 1;
+        let mut claims = Vec::new();
+        let Kernel { host, units, .. } = self;
+        let appended = host.with_store(|store| store.append(observation, &mut |series| units.fresh(series, &mut claims)));
+        self.stats.samples += appended.samples;
+        self.stats.out_of_order += appended.out_of_order;
+        self.stats.duplicates += appended.duplicates;
+        for (limit, detail) in appended.limits {
+            self.note_limit(&limit, detail);
+        }
+        if appended.index_changed {
+            self.refresh_units();
+        }
+        if observation.purpose == homeostat_model::Purpose::Fresh {
+            claims.sort_unstable();
+            claims.dedup();
+            for action in claims {
+                self.judge_early(action);
+            }
+            self.evaluate_marked();
+        }
+    }
+
+    /// Everything whose time has come. A timer may set another one, so this looks again, a bounded number of times.
+    fn run_due(&mut self) {
+        while let Some((at, timer)) = self.timers.first().copied()
+            && at <= self.now
+        {
+            self.timers.remove(&(at, timer));
+            match timer {
+                Timer::Answer(action) => self.answer_due(action),
+                Timer::Probe(action) => self.probe_due(action),
+                Timer::Claim(action) => self.claim_due(action),
+                Timer::Quiet => self.observer_quiet(),
+            }
+        }
+        self.run_slots();
+    }
+
+    fn announce_hands_off(&mut self, before: bool) {
+        let now = self.ledger.hands_off().cloned();
+        match (before, now) {
+            (false, Some(hands_off)) => {
+                let text = format!("Nothing is sent until a person runs `homeostat resume`. Ordered by {}: {}", hands_off.by, hands_off.reason);
+                self.announce(NoticeKind::HandsOff, None, "Homeostat is hands-off".into(), text);
+            }
+            (true, None) => self.announce(NoticeKind::HandsOff, None, "Homeostat acts again".into(), "Hands-off was lifted.".into()),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! What actuators answer, and what is done when they do not.
+//!
+//! After a start, everything that was under way is probed, never sent again blindly. It is sent again only where the actuator
+//! knows that nothing was ever started, the lease still holds, and every guard lets it pass.
+
+use super::{Kernel, Timer};
+use crate::effect::Effect;
+use crate::ledger::Phase;
+use homeostat_model::{ActionId, Class, Closing, Event, FaultCode, NoticeKind, Outcome, Record, Span};
+
+/// Waits before each probe of an action whose fate is unknown. After the last one it is left as unresolved.
+const PROBE_WAITS: [Span; 5] = [Span::from_secs(10), Span::from_secs(30), Span::from_secs(90), Span::from_mins(5), Span::from_mins(15)];
+/// How often one action may be sent.
+const ATTEMPTS_MAX: u32 = 3;
+
+impl Kernel {
+    /// After `Started`: probe what was under way, close what was let through and not sent, wait on for answers and claims.
+    pub(super) fn started(&mut self) {
+        let states: Vec<(ActionId, Phase, Option<homeostat_model::Time>, bool)> =
+            self.ledger.actions().map(|s| (s.id, s.phase, s.claim_due(), s.judgement.is_some())).collect();
+        for (id, phase, claim_due, judged) in states {
+            match phase {
+                Phase::InFlight | Phase::Probing => self.probe(id),
+                Phase::Admitted => self.record(Record::Closed { action: id, closing: Closing::Gone, why: "the engine stopped before it was sent".into() }),
+                Phase::Awaiting { by } => {
+                    self.timers.insert((by, Timer::Answer(id)));
+                    self.reopen(id);
+                }
+                Phase::Shadowed | Phase::Denied | Phase::Deferred { .. } => self.reopen(id),
+                Phase::Done | Phase::NotDone | Phase::Closed { .. } => {}
+            }
+            if claim_due.is_some() && !judged && matches!(phase, Phase::InFlight | Phase::Probing | Phase::Done) {
+                self.watch_claim(id);
+            }
+        }
+    }
+
+    fn reopen(&mut self, id: ActionId) {
+        if let Some(state) = self.ledger.action(id) {
+            self.open.entry(crate::arbiter::symptom_of(&state.proposal)).or_default().push(id);
+        }
+    }
+
+    fn probe(&mut self, id: ActionId) {
+        let Some(state) = self.ledger.action(id) else { return };
+        let Some(action) = state.action.clone().filter(|_| state.phase.is_running()) else { return };
+        let answer_by = self.now + action.timeout + Span::from_secs(30);
+        let effect = Effect::Probe(action);
+        self.ledger.apply_record(self.now, &effect.record());
+        self.effects.push_back(effect);
+        self.timers.insert((answer_by, Timer::Probe(id)));
+    }
+
+    /// A probe's time has come, or an answer has not come in time.
+    pub(super) fn probe_due(&mut self, id: ActionId) {
+        let Some(state) = self.ledger.action(id) else { return };
+        if !state.phase.is_running() {
+            return;
+        }
+        if state.probes as usize >= PROBE_WAITS.len() {
+            self.unresolved(id);
+        } else {
+            self.probe(id);
+        }
+    }
+
+    fn unresolved(&mut self, id: ActionId) {
+        let said = self.ledger.action(id).and_then(|state| state.outcome.as_ref()).map_or_else(|| "no answer".to_owned(), |o| match o {
+            Outcome::Unknown(fault) | Outcome::NotDone(fault) => fault.to_string(),
+            Outcome::Done(receipt) => receipt.observed.clone(),
+        });
+        self.record(Record::Closed { action: id, closing: Closing::Unresolved, why: format!("nobody can tell what became of it: {said}") });
+        let title = self.title(id);
+        self.announce(NoticeKind::Trouble, Some(id), format!("{title}: outcome unknown"), format!("{said}\nIt is not sent again. Please look."));
+    }
+
+    fn title(&self, id: ActionId) -> String {
+        self.ledger.action(id).map_or_else(|| id.to_string(), |s| format!("{id}: {} on {}", s.proposal.verb, s.proposal.target))
+    }
+
+    /// Takes in an actuator's answer.
+    pub(super) fn settled(&mut self, id: ActionId, outcome: Outcome) {
+        self.ledger.apply_event(self.now, &Event::Settled(id, outcome.clone()));
+        let Some(state) = self.ledger.action(id) else { return };
+        let (phase, probes, attempts) = (state.phase, state.probes, state.attempts);
+        let (class, lease) = state.action.as_ref().map_or((Class::Irreversible, None), |a| (a.class, Some(a.lease)));
+        self.stats.settled(&outcome);
+        match (&outcome, phase) {
+            (Outcome::Done(_), Phase::Done) => self.judge_delivery(id, true),
+            (Outcome::NotDone(fault), Phase::NotDone) => {
+                let in_time = lease.is_some_and(|lease| self.now <= lease.expires);
+                if fault.code == FaultCode::NeverStarted && in_time && attempts < ATTEMPTS_MAX && self.act_again(id) {
+                    return;
+                }
+                self.unwatch_claim(id);
+                self.judge_delivery(id, false);
+                if class > Class::Notify {
+                    let title = self.title(id);
+                    self.announce(NoticeKind::Trouble, Some(id), format!("{title}: not done"), fault.to_string());
+                }
+            }
+            (Outcome::Unknown(_), Phase::Probing) => match PROBE_WAITS.get(probes as usize) {
+                Some(wait) => {
+                    self.timers.insert((self.now + *wait, Timer::Probe(id)));
+                }
+                None => self.unresolved(id),
+            },
+            _ => {}
+        }
+    }
+}

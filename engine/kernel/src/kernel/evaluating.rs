@@ -1,0 +1,316 @@
+//! Units: which there are, when they run, and what follows from their results.
+
+use super::{Kernel, Timer};
+use crate::arbiter::symptom_of;
+use crate::policy::{Evaluated, ForEach, Subject, Traits};
+use crate::store::SeriesRef;
+use crate::units::{LastResult, SubjectKey, UnitId, slot_offset};
+use homeostat_model::{Alert, AlertDelivery, Labels, Note, Origin, PolicyId, Proposal, SeriesKey, Target};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// How long after its end an alert's `on_alert` is still run after a restart.
+const RESOLVED_RERUN: homeostat_model::Span = homeostat_model::Span::from_mins(10);
+
+impl Kernel {
+    /// Adds and removes units so that they match what `for_each` selects now.
+    pub(super) fn refresh_units(&mut self) {
+        let wanted: Vec<(PolicyId, Vec<SeriesRef>)> = self
+            .policies
+            .values()
+            .filter_map(|policy| match &policy.for_each {
+                ForEach::Series(selector, _) if policy.has_evaluate => Some((policy.id.clone(), self.host.with_store(|store| store.select(selector)))),
+                _ => None,
+            })
+            .collect();
+        for (policy, series) in wanted {
+            self.match_units(&policy, &series);
+        }
+        let readers: Vec<UnitId> = self.units.iter().filter(|(_, unit)| unit.read_index).map(|(id, _)| id).collect();
+        for id in readers {
+            self.units.mark(id);
+        }
+    }
+
+    fn match_units(&mut self, policy: &PolicyId, series: &[SeriesRef]) {
+        let keep: BTreeSet<SubjectKey> = series.iter().map(|series| SubjectKey::Series(*series)).collect();
+        for (key, _) in self.units.of_policy(policy) {
+            if matches!(key, SubjectKey::Series(_)) && !keep.contains(&key) {
+                self.drop_unit(policy, &key);
+            }
+        }
+        for series in series {
+            let key = SubjectKey::Series(*series);
+            if self.units.find(policy, &key).is_some() {
+                continue;
+            }
+            let Some(name) = self.host.with_store(|store| store.key(*series)) else { continue };
+            let traits = Traits { origin: Origin::Policy(policy.clone()), symptom: name.to_string(), target: target_of(&name) };
+            self.add_unit(policy, key, Subject::Series(*series), traits);
+        }
+    }
+
+    pub(super) fn add_unit(&mut self, policy: &PolicyId, key: SubjectKey, subject: Subject, traits: Traits) -> Option<UnitId> {
+        let has_open = self.open.contains_key(&(policy.as_str().to_owned(), traits.symptom.clone()));
+        let added = self.units.add(policy.clone(), key, subject, traits, self.now);
+        match added {
+            Some(id) => {
+                if let Some(unit) = self.units.get_mut(id) {
+                    unit.has_open = has_open;
+                }
+            }
+            None => self.note_limit("units", format!("policy {policy}: more than {} policy targets", crate::units::UNITS_MAX)),
+        }
+        added
+    }
+
+    /// Removes a unit and closes what it had wished.
+    pub(super) fn drop_unit(&mut self, policy: &PolicyId, key: &SubjectKey) {
+        if let Some(unit) = self.units.remove(policy, key) {
+            self.close_open((policy.as_str().to_owned(), unit.traits.symptom), &BTreeSet::new(), "its target is gone");
+        }
+    }
+
+    /// Evaluates what fresh samples or orders have marked.
+    pub(super) fn evaluate_marked(&mut self) {
+        let ids = self.units.take_dirty();
+        self.evaluate_batch(&ids);
+        self.units.recycle(ids);
+    }
+
+    /// Evaluates what is due by its slot.
+    pub(super) fn run_slots(&mut self) {
+        let mut ids = Vec::new();
+        while let Some(id) = self.units.pop_due(self.now) {
+            let Some(unit) = self.units.get(id) else { continue };
+            let unchanged = self.now < unit.valid_until && !unit.has_open && matches!(unit.last, LastResult::Quiet | LastResult::Undetermined(_));
+            if unchanged && matches!(unit.subject, Subject::Series(_) | Subject::Once) {
+                self.stats.evaluations_unchanged += 1;
+                self.reschedule(id);
+            } else {
+                ids.push(id);
+            }
+        }
+        if !ids.is_empty() {
+            self.evaluate_batch(&ids);
+        }
+    }
+
+    fn reschedule(&mut self, id: UnitId) {
+        let Some(unit) = self.units.get(id) else { return };
+        let every = self.policies.get(&unit.policy).map_or(homeostat_model::Span::from_mins(1), |policy| policy.every);
+        let offset = slot_offset(unit.policy.as_str(), &unit.traits.symptom, every);
+        self.stats.slots_missed += self.units.reschedule(id, self.now, every, offset);
+    }
+
+    /// Evaluates units in order, then rules on all their wishes together, mildest class first: where two policies want the same
+    /// target, the safer wish gets the lock.
+    fn evaluate_batch(&mut self, ids: &[UnitId]) {
+        let mut wishes: Vec<Proposal> = Vec::new();
+        let mut touched: BTreeSet<PolicyId> = BTreeSet::new();
+        for id in ids {
+            if let Some(policy) = self.evaluate(*id, &mut wishes) {
+                touched.insert(policy);
+            }
+        }
+        for policy in &touched {
+            self.watch_observer(policy);
+        }
+        wishes.sort_by_cached_key(|wish| (self.arbiter.verb(&wish.verb).map(|spec| spec.class), symptom_of(wish)));
+        for wish in wishes {
+            self.wish(wish);
+        }
+    }
+
+    fn evaluate(&mut self, id: UnitId, wishes: &mut Vec<Proposal>) -> Option<PolicyId> {
+        let unit = self.units.get(id)?;
+        let policy = self.policies.get(&unit.policy)?;
+        let policy_id = unit.policy.clone();
+        let evaluation = self.host.evaluate(policy, &unit.subject, &unit.traits, self.now);
+        self.stats.evaluations += 1;
+        self.units.set_inputs(id, evaluation.inputs);
+        let now = self.now;
+        let unit = self.units.get_mut(id)?;
+        self.host.swap_trail(&mut unit.trail);
+        unit.prints = evaluation.prints;
+        unit.valid_until = evaluation.valid_until;
+        unit.read_index = evaluation.read_index;
+        unit.evaluated_at = Some(now);
+        let symptom = (policy_id.as_str().to_owned(), unit.traits.symptom.clone());
+        let had_open = unit.has_open;
+        let last = match &evaluation.result {
+            Evaluated::Quiet => LastResult::Quiet,
+            Evaluated::Fired(_) => LastResult::Fired,
+            Evaluated::Undetermined(why) => LastResult::Undetermined(why.clone()),
+            Evaluated::Fault(error) => LastResult::Fault(error.clone()),
+        };
+        let before = std::mem::replace(&mut unit.last, last.clone());
+        self.reschedule(id);
+        self.note_change(&policy_id, &symptom.1, &before, &last);
+        match evaluation.result {
+            Evaluated::Fired(proposals) => {
+                let plans: BTreeSet<String> = proposals.iter().map(super::wishes::plan_hash).collect();
+                if had_open {
+                    self.close_open(symptom, &plans, "the policy wishes something else now");
+                }
+                wishes.extend(proposals);
+            }
+            Evaluated::Quiet if had_open => self.close_open(symptom, &BTreeSet::new(), "the policy does not wish it any more"),
+            Evaluated::Undetermined(_) => self.stats.undetermined += 1,
+            Evaluated::Fault(_) => self.stats.evaluation_faults += 1,
+            Evaluated::Quiet => {}
+        }
+        Some(policy_id)
+    }
+
+    /// Notes when an evaluation becomes undetermined or faulty, and when that ends; not each time.
+    fn note_change(&mut self, policy: &PolicyId, symptom: &str, before: &LastResult, after: &LastResult) {
+        if std::mem::discriminant(before) == std::mem::discriminant(after) {
+            return;
+        }
+        let (policy, symptom) = (policy.clone(), symptom.to_owned());
+        match before {
+            LastResult::Undetermined(_) => self.note(Note::Undetermined { policy: policy.clone(), symptom: symptom.clone(), why: String::new() }),
+            LastResult::Fault(_) => self.note(Note::EvaluationFault { policy: policy.clone(), symptom: symptom.clone(), error: String::new() }),
+            LastResult::Never | LastResult::Quiet | LastResult::Fired => {}
+        }
+        match after {
+            LastResult::Undetermined(why) => self.note(Note::Undetermined { policy, symptom, why: why.clone() }),
+            LastResult::Fault(error) => self.note(Note::EvaluationFault { policy, symptom, error: error.clone() }),
+            LastResult::Never | LastResult::Quiet | LastResult::Fired => {}
+        }
+    }
+
+    /// Suspects the observer where many targets of one policy fire at once (lesson 1).
+    fn watch_observer(&mut self, policy: &PolicyId) {
+        let (mut firing, mut determined) = (0usize, 0usize);
+        for (key, id) in self.units.of_policy(policy) {
+            let Some(unit) = self.units.get(id) else { continue };
+            if !matches!(key, SubjectKey::Series(_)) {
+                continue;
+            }
+            match unit.last {
+                LastResult::Fired => {
+                    firing += 1;
+                    determined += 1;
+                }
+                LastResult::Quiet => determined += 1,
+                LastResult::Never | LastResult::Undetermined(_) | LastResult::Fault(_) => {}
+            }
+        }
+        let settings = &self.arbiter.settings;
+        let suspicious = firing >= settings.observer_fault_targets_min && firing as f64 > settings.observer_fault_ratio * determined as f64;
+        if !suspicious {
+            return;
+        }
+        let until = self.now + settings.observer_fault_quiet;
+        self.timers.insert((until, Timer::Quiet));
+        if self.observer_faults.insert(policy.as_str().to_owned(), until).is_none() {
+            self.note(Note::ObserverFault { policy: policy.clone(), firing, of: determined, began: true });
+        }
+    }
+
+    /// Ends the observer faults whose quiet time has passed.
+    pub(super) fn observer_quiet(&mut self) {
+        let over: Vec<String> = self.observer_faults.iter().filter(|(_, until)| **until <= self.now).map(|(policy, _)| policy.clone()).collect();
+        for policy in over {
+            self.observer_faults.remove(&policy);
+            let id = PolicyId::from(policy.as_str());
+            self.watch_observer(&id);
+            if !self.observer_faults.contains_key(&policy) {
+                self.note(Note::ObserverFault { policy: id, firing: 0, of: 0, began: false });
+            }
+        }
+    }
+
+    /// Takes in a delivery: what is news wakes the policies that asked for it.
+    pub(super) fn alerted(&mut self, delivery: AlertDelivery) {
+        let news: Vec<Alert> = delivery.alerts.iter().filter(|alert| self.ledger.is_news(alert)).cloned().collect();
+        let repeated = delivery.alerts.len() - news.len();
+        let refused = self.ledger.alerts_refused();
+        self.ledger.apply_event(self.now, &homeostat_model::Event::Alerted(delivery));
+        self.stats.alerts += news.len() as u64;
+        self.stats.alerts_repeated += repeated as u64;
+        if repeated > 0 {
+            self.note(Note::DuplicateAlerts { count: repeated as u64 });
+        }
+        if self.ledger.alerts_refused() > refused {
+            self.note_limit("alerts", "more alerts are firing than can be remembered".into());
+        }
+        for alert in news {
+            if self.ledger.alert(&alert.fingerprint).is_some() {
+                self.alert_units(alert);
+            }
+        }
+        self.evaluate_marked();
+    }
+
+    /// Adds the units of an alert; an ended one replaces the firing one, runs once, and is removed.
+    fn alert_units(&mut self, alert: Alert) {
+        use homeostat_model::AlertStatus::{Firing, Resolved};
+        let key = SeriesKey { metric: alert.name.as_str().into(), labels: alert.labels.clone() };
+        let woken: Vec<PolicyId> =
+            self.policies.values().filter(|p| p.on_alert.as_ref().is_some_and(|(selector, _)| selector.matches(&key))).map(|p| p.id.clone()).collect();
+        let alert = Arc::new(alert);
+        let subject_key = SubjectKey::Alert(alert.fingerprint.clone());
+        for policy in woken {
+            // A new status or a new start is a new subject: the old one's wishes are closed.
+            self.drop_unit(&policy, &subject_key);
+            let ending = if alert.status == Resolved { "/resolved" } else { "" };
+            let traits = Traits {
+                origin: Origin::Alert(policy.clone(), alert.fingerprint.clone()),
+                symptom: format!("alert/{}/{}{ending}", alert.name, alert.fingerprint),
+                target: alert_target(&alert),
+            };
+            self.add_unit(&policy, subject_key.clone(), Subject::Alert(Arc::clone(&alert)), traits);
+        }
+        if alert.status == Firing {
+            return;
+        }
+        self.evaluate_marked();
+        for policy in self.policies.keys().cloned().collect::<Vec<_>>() {
+            if self.units.find(&policy, &subject_key).is_some() {
+                // Its wishes stay open: an approval for an ended alert's message may still be given.
+                self.units.remove(&policy, &subject_key);
+            }
+        }
+        self.judge_resolved(&alert.fingerprint);
+    }
+
+    /// After a start or reload: the alerts that the journal knows get their units again.
+    pub(super) fn restore_alert_units(&mut self) {
+        let known: Vec<Alert> = self
+            .ledger
+            .alerts()
+            .filter(|known| known.firing || self.now.since(known.since) < RESOLVED_RERUN)
+            .map(|known| known.alert.clone())
+            .collect();
+        for alert in known {
+            self.alert_units(alert);
+        }
+    }
+}
+
+/// What a series is about, as a target.
+pub(super) fn target_of(key: &SeriesKey) -> Target {
+    labelled_target(&key.labels).unwrap_or_else(|| Target::new(format!("series/{key}")))
+}
+
+fn alert_target(alert: &Alert) -> Target {
+    labelled_target(&alert.labels).unwrap_or_else(|| Target::new(format!("alert/{}", alert.name)))
+}
+
+/// The most specific thing that the labels name.
+fn labelled_target(labels: &Labels) -> Option<Target> {
+    let host = labels.get("instance").map(|instance| instance.rsplit_once(':').map_or(instance, |(host, _)| host));
+    let node = labels.get("node").or(host);
+    let text = match (labels.get("mountpoint"), labels.get("disk"), labels.get("pod"), labels.get("certificate"), labels.get("service")) {
+        (Some(mountpoint), ..) => format!("filesystem/{}:{mountpoint}", node?),
+        (_, Some(disk), ..) => format!("disk/{}:{disk}", node?),
+        (_, _, Some(pod), ..) => format!("pod/{}/{pod}", labels.get("namespace").unwrap_or("default")),
+        (_, _, _, Some(certificate), _) => format!("certificate/{certificate}"),
+        (_, _, _, _, Some(service)) => format!("service/{service}"),
+        _ => format!("node/{}", node?),
+    };
+    Some(Target::new(text))
+}

@@ -1,0 +1,107 @@
+//! Rules: loaded as a whole or not at all. A reload keeps the state of what did not change.
+
+use super::Kernel;
+use crate::arbiter::Arbiter;
+use crate::policy::{ForEach, Policy, Subject, Traits, digest};
+use crate::units::SubjectKey;
+use homeostat_model::{Event, Note, Origin, PolicyId, RuleSet, Target};
+use std::collections::{BTreeMap, BTreeSet};
+
+impl Kernel {
+    /// Takes in a rule set. Where a policy is broken the old set stays; at the first load the sound ones are taken, because
+    /// watching with most policies is better than not watching.
+    pub(super) fn loaded(&mut self, rules: RuleSet) {
+        let first = self.policies.is_empty();
+        let (mut compiled, mut errors) = (BTreeMap::new(), Vec::new());
+        for source in rules.policies.iter().filter(|source| source.overrides.enabled != Some(false)) {
+            match self.host.compile(source) {
+                Ok(policy) => drop(compiled.insert(policy.id.clone(), policy)),
+                Err(more) => errors.extend(more.iter().map(ToString::to_string)),
+            }
+        }
+        if !errors.is_empty() {
+            self.stats.loads_refused += 1;
+            self.note(Note::LoadRefused { errors });
+            if !first {
+                return;
+            }
+        }
+        self.ledger.apply_event(self.now, &Event::Loaded(Box::default()));
+        self.host.with_store(|store| store.reconfigure(rules.store.clone()));
+        self.arbiter = Arbiter::new(&rules.actuators, rules.arbiter);
+        let changed = self.replace_policies(compiled);
+        self.remark(&changed);
+        let policies = self.policies.values().map(|policy| (policy.id.clone(), policy.digest.clone())).collect();
+        self.note(Note::PoliciesLoaded { policies });
+        self.evaluate_marked();
+    }
+
+    /// Checks a rule set without taking it in: every problem as it would be shown.
+    pub fn check(&self, rules: &RuleSet) -> Result<Vec<Policy>, Vec<String>> {
+        let (mut sound, mut errors) = (Vec::new(), Vec::new());
+        for source in &rules.policies {
+            match self.host.compile(source) {
+                Ok(policy) => sound.push(policy),
+                Err(more) => errors.extend(more.iter().map(ToString::to_string)),
+            }
+        }
+        if errors.is_empty() { Ok(sound) } else { Err(errors) }
+    }
+
+    /// Whether a source is what is loaded now.
+    pub fn is_loaded(&self, source: &homeostat_model::PolicySource) -> bool {
+        self.policies.get(&source.id).is_some_and(|policy| policy.digest == digest(source))
+    }
+
+    fn replace_policies(&mut self, compiled: BTreeMap<PolicyId, Policy>) -> BTreeSet<PolicyId> {
+        let gone: Vec<PolicyId> = self.policies.keys().filter(|id| !compiled.contains_key(id.as_str())).cloned().collect();
+        for policy in gone {
+            for (key, _) in self.units.of_policy(&policy) {
+                self.drop_unit(&policy, &key);
+            }
+        }
+        let changed: BTreeSet<PolicyId> = compiled
+            .values()
+            .filter(|policy| self.policies.get(&policy.id).is_none_or(|old| old.digest != policy.digest))
+            .map(|policy| policy.id.clone())
+            .collect();
+        self.policies.retain(|id, _| compiled.contains_key(id.as_str()));
+        for (id, policy) in compiled {
+            if changed.contains(&id) {
+                self.policies.insert(id, policy);
+            }
+        }
+        // What a policy wished that is no longer there is closed.
+        let orphans: Vec<(String, String)> = self.open.keys().filter(|(policy, _)| !self.policies.contains_key(policy.as_str())).cloned().collect();
+        for symptom in orphans {
+            self.close_open(symptom, &BTreeSet::new(), "its policy was removed");
+        }
+        changed
+    }
+
+    /// Gives changed policies their units, and evaluates them at once.
+    fn remark(&mut self, changed: &BTreeSet<PolicyId>) {
+        for policy in changed {
+            let (once, no_longer_each) = match self.policies.get(policy) {
+                Some(p) => (p.has_evaluate && matches!(p.for_each, ForEach::Once), matches!(p.for_each, ForEach::Once)),
+                None => continue,
+            };
+            for (key, id) in self.units.of_policy(policy) {
+                let stale = match key {
+                    SubjectKey::Series(_) => no_longer_each,
+                    SubjectKey::Once => !once,
+                    SubjectKey::Alert(_) => true,
+                };
+                if stale { self.drop_unit(policy, &key) } else { self.units.mark(id) }
+            }
+            if once && self.units.find(policy, &SubjectKey::Once).is_none() {
+                let traits = Traits { origin: Origin::Policy(policy.clone()), symptom: "-".into(), target: Target::new(format!("policy/{policy}")) };
+                self.add_unit(policy, SubjectKey::Once, Subject::Once, traits);
+            }
+        }
+        self.refresh_units();
+        if !changed.is_empty() {
+            self.restore_alert_units();
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! Wishes: ruled on, written down when the ruling changes, sent when admitted, closed when nobody wishes them any more.
+
+use super::{Kernel, Timer};
+use crate::arbiter::{Case, Consent, Ruled, symptom_of};
+use crate::effect::Effect;
+use crate::ledger::{Phase, Symptom};
+use homeostat_model::{ActionId, Autonomy, Closing, Command, Event, Note, NoticeKind, Ordered, Proposal, Record, Ruling, Span, Time, Verdict};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
+
+/// The plan that an approval names: verb, target and arguments, frozen.
+pub(super) fn plan_hash(proposal: &Proposal) -> String {
+    let plan = serde_json::to_vec(&(&proposal.verb, &proposal.target, &proposal.args)).unwrap_or_default();
+    Sha256::digest(plan).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl Kernel {
+    /// Rules on a wish and follows the verdict.
+    pub(super) fn wish(&mut self, mut proposal: Proposal) {
+        let symptom = symptom_of(&proposal);
+        let plan = plan_hash(&proposal);
+        if proposal.settle.is_none() {
+            proposal.settle = self.arbiter.verb(&proposal.verb).map(|spec| spec.settle);
+        }
+        let known = self.open.get(&symptom).into_iter().flatten().copied().find(|id| self.ledger.action(*id).is_some_and(|s| s.plan == plan));
+        let id = known.unwrap_or_else(|| self.ledger.next_action());
+        self.wished_at.insert(id, self.now);
+        let ruled = self.rule(&proposal, self.now, None);
+        let before = known.and_then(|id| self.ledger.action(id)).map(|state| (state.phase, state.ruling.clone()));
+        self.follow(id, proposal, plan, ruled, before, 1);
+    }
+
+    fn rule(&self, proposal: &Proposal, wished_at: Time, consent: Option<Consent>) -> Ruled {
+        let every = proposal.origin.policy().and_then(|id| self.policies.get(id)).map_or(Span::from_mins(1), |policy| policy.every);
+        self.arbiter.rule(&Case {
+            now: self.now,
+            proposal,
+            spec: self.arbiter.verb(&proposal.verb),
+            settings: &self.arbiter.settings,
+            ledger: &self.ledger,
+            observer_faults: &self.observer_faults,
+            wished_at,
+            every,
+            consent,
+        })
+    }
+
+    fn follow(&mut self, id: ActionId, proposal: Proposal, plan: String, ruled: Ruled, before: Option<(Phase, Ruling)>, attempt: u32) {
+        let verdict = ruled.ruling.verdict;
+        self.stats.ruled(verdict);
+        let changed = before.as_ref().is_none_or(|(_, old)| ruling_kind(old) != ruling_kind(&ruled.ruling));
+        if verdict != Verdict::Admitted && !changed {
+            return;
+        }
+        let record = Record::Ruled { action: id, proposal: Box::new(proposal.clone()), ruling: ruled.ruling.clone(), plan: plan.clone() };
+        self.record(record);
+        match verdict {
+            Verdict::Admitted => self.act(id, &proposal, &ruled, attempt),
+            Verdict::AwaitingApproval { by } => {
+                self.set_open(&proposal, id);
+                self.timers.insert((by, Timer::Answer(id)));
+                let ends = if self.autonomy_of(&proposal) == Autonomy::Veto { "It is done then unless somebody says no." } else { "Silence is a no." };
+                let text = format!(
+                    "{}\n{}\nhomeostat approve {id} --plan {plan}    homeostat deny {id}\nOpen for {}. {ends}",
+                    proposal.because,
+                    proposal.claim.as_ref().map_or_else(String::new, |claim| format!("Claim: {claim}")),
+                    by.since(self.now)
+                );
+                self.announce(NoticeKind::Approval, Some(id), format!("{id}: {} on {}?", proposal.verb, proposal.target), text);
+            }
+            Verdict::Deferred { .. } | Verdict::Shadowed | Verdict::Denied => self.set_open(&proposal, id),
+        }
+    }
+
+    fn autonomy_of(&self, proposal: &Proposal) -> Autonomy {
+        let class = self.arbiter.verb(&proposal.verb).map_or(homeostat_model::Class::Irreversible, |spec| spec.class);
+        self.arbiter.settings.autonomy.get(&class).copied().unwrap_or(Autonomy::Suggest).min(proposal.autonomy)
+    }
+
+    fn set_open(&mut self, proposal: &Proposal, id: ActionId) {
+        let symptom = symptom_of(proposal);
+        let open = self.open.entry(symptom.clone()).or_default();
+        if !open.contains(&id) {
+            open.push(id);
+        }
+        self.set_unit_open(&symptom, true);
+    }
+
+    fn set_unit_open(&mut self, symptom: &Symptom, open: bool) {
+        let policy = homeostat_model::PolicyId::from(symptom.0.as_str());
+        for (_, id) in self.units.of_policy(&policy) {
+            if let Some(unit) = self.units.get_mut(id)
+                && unit.traits.symptom == symptom.1
+            {
+                unit.has_open = open;
+            }
+        }
+    }
+
+    fn forget_open(&mut self, proposal: &Proposal, id: ActionId) {
+        let symptom = symptom_of(proposal);
+        self.wished_at.remove(&id);
+        if let Some(open) = self.open.get_mut(&symptom) {
+            open.retain(|other| *other != id);
+            if open.is_empty() {
+                self.open.remove(&symptom);
+                self.set_unit_open(&symptom, false);
+            }
+        }
+    }
+
+    /// Sends it: the intent is in the ledger before the effect is queued.
+    fn act(&mut self, id: ActionId, proposal: &Proposal, ruled: &Ruled, attempt: u32) {
+        let Some(admitted) = self.arbiter.seal(self.now, id, proposal, ruled, self.ledger.generation(), attempt) else { return };
+        self.forget_open(proposal, id);
+        let effect = Effect::Act(admitted);
+        self.ledger.apply_record(self.now, &effect.record());
+        let Effect::Act(admitted) = &effect else { return };
+        let answer_by = self.now + admitted.action().timeout + Span::from_secs(30);
+        self.stats.acts += 1;
+        self.timers.insert((answer_by, Timer::Probe(id)));
+        self.watch_claim(id);
+        self.effects.push_back(effect);
+    }
+
+    /// Sends it again: only after the actuator said that nothing was ever started, and only past every guard.
+    pub(super) fn act_again(&mut self, id: ActionId) -> bool {
+        let Some(state) = self.ledger.action(id) else { return false };
+        let (proposal, plan, attempt) = (state.proposal.clone(), state.plan.clone(), state.attempts + 1);
+        // The person's word, if one was needed, was given for this very plan.
+        let approved = state.ruling.reasons.iter().any(|reason| reason.guard == "autonomy" && reason.text.starts_with("approved by "));
+        let consent = approved.then(|| Consent::Approved { by: "the person who approved the first attempt".into() });
+        let ruled = self.rule(&proposal, self.now, consent);
+        let sent = ruled.ruling.verdict == Verdict::Admitted;
+        self.follow(id, proposal, plan, ruled, None, attempt);
+        sent
+    }
+
+    /// Closes a symptom's open actions, those with a plan in `keep` excepted.
+    pub(super) fn close_open(&mut self, symptom: Symptom, keep: &BTreeSet<String>, why: &str) {
+        for id in self.open.get(&symptom).cloned().unwrap_or_default() {
+            let Some(state) = self.ledger.action(id) else { continue };
+            if keep.contains(&state.plan) {
+                continue;
+            }
+            let (proposal, awaiting) = (state.proposal.clone(), matches!(state.phase, Phase::Awaiting { .. }));
+            self.forget_open(&proposal, id);
+            if awaiting {
+                self.note(Note::Withdrawn { action: id, why: why.into() });
+            }
+            self.record(Record::Closed { action: id, closing: Closing::Gone, why: why.into() });
+        }
+    }
+
+    /// A question's time is over: a no, or under `veto` a yes.
+    pub(super) fn answer_due(&mut self, id: ActionId) {
+        let Some(state) = self.ledger.action(id) else { return };
+        let Phase::Awaiting { by } = state.phase else { return };
+        if by > self.now {
+            return;
+        }
+        let proposal = state.proposal.clone();
+        let veto_only = self.autonomy_of(&proposal) == Autonomy::Veto && state.ruling.decided_by().is_some_and(|reason| reason.guard == "autonomy");
+        if veto_only {
+            self.consent(id, Consent::NotVetoed);
+        } else {
+            self.forget_open(&proposal, id);
+            self.record(Record::Closed { action: id, closing: Closing::Expired, why: "nobody answered in time".into() });
+        }
+    }
+
+    fn consent(&mut self, id: ActionId, consent: Consent) {
+        let Some(state) = self.ledger.action(id) else { return };
+        let (proposal, plan, before) = (state.proposal.clone(), state.plan.clone(), Some((state.phase, state.ruling.clone())));
+        let wished_at = self.wished_at.get(&id).copied().unwrap_or(state.moved_at);
+        let ruled = self.rule(&proposal, wished_at, Some(consent));
+        self.follow(id, proposal, plan, ruled, before, 1);
+    }
+
+    /// Takes in an order from a person.
+    pub(super) fn ordered(&mut self, ordered: Ordered) {
+        let before = self.ledger.hands_off().is_some();
+        self.ledger.apply_event(self.now, &Event::Ordered(ordered.clone()));
+        self.announce_hands_off(before);
+        let Ordered { by, command } = ordered;
+        let refuse = |kernel: &mut Kernel, why: String| kernel.note(Note::OrderRefused { by: by.clone(), why });
+        match command {
+            Command::Pause { .. } | Command::Resume | Command::Unlock { .. } => {}
+            Command::Approve { action, plan } => match self.answerable(action, plan.as_deref()) {
+                Ok(()) => self.consent(action, Consent::Approved { by: by.clone() }),
+                Err(why) => refuse(self, format!("approve {action}: {why}")),
+            },
+            Command::Deny { action } => match self.answerable(action, None) {
+                Ok(()) => {
+                    if let Some(proposal) = self.ledger.action(action).map(|state| state.proposal.clone()) {
+                        self.forget_open(&proposal, action);
+                    }
+                    self.record(Record::Closed { action, closing: Closing::Refused, why: format!("refused by {by}") });
+                }
+                Err(why) => refuse(self, format!("deny {action}: {why}")),
+            },
+        }
+    }
+
+    /// Whether a person's answer to this action still counts: single use, in time, for the plan that was shown.
+    pub fn answerable(&self, id: ActionId, plan: Option<&str>) -> Result<(), String> {
+        let Some(state) = self.ledger.action(id) else { return Err("there is no such action".into()) };
+        match state.phase {
+            Phase::Awaiting { by } if by >= self.now => match plan {
+                Some(plan) if plan != state.plan => Err(format!("the plan is {} now, the answer was for {plan}", state.plan)),
+                _ => Ok(()),
+            },
+            Phase::Awaiting { .. } => Err("the time to answer is over".into()),
+            phase => Err(format!("it is {}, not awaiting approval", phase.name())),
+        }
+    }
+}
+
+/// What makes two rulings the same to a reader: the verdict and the guard behind it. Times move every time and say nothing new.
+fn ruling_kind(ruling: &Ruling) -> (&'static str, Option<&str>) {
+    (ruling.verdict.name(), ruling.decided_by().map(|reason| reason.guard.as_str()))
+}

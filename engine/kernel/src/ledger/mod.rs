@@ -1,0 +1,383 @@
+//! What must survive a restart: hands-off, actions, cooldowns, attempts, settling, budgets, alerts.
+//!
+//! The ledger changes only through [`Ledger::apply_event`] and [`Ledger::apply_record`], live and when the journal is read back
+//! alike, so a restart cannot know less than the running daemon did. Absent: decisions; they are made elsewhere and arrive as records.
+//! An editor breaks this by changing a field from outside these two functions.
+
+mod phase;
+mod alerts;
+
+pub use alerts::KnownAlert;
+pub use phase::Phase;
+
+use crate::arbiter::symptom_of;
+use alerts::Alerts;
+use homeostat_model::{
+    Action, ActionId, Class, Closing, Command, Event, FaultCode, Judgement, Outcome, Proposal, Record, Ruling, Span, Target, Time, Verb,
+};
+use serde::Serialize;
+use std::collections::{BTreeMap, VecDeque};
+
+/// Finished actions kept in memory; older ones are in the journal only.
+pub const ACTIONS_MAX: usize = 1_000;
+/// Symptoms whose attempts and cooldowns are remembered.
+const SYMPTOMS_MAX: usize = 20_000;
+/// Times remembered per symptom and per class.
+const TIMES_MAX: usize = 1_000;
+/// Lines of one action's timeline.
+const TIMELINE_MAX: usize = 64;
+/// A failed attempt cools down for this share of the policy's cooldown …
+const FAILED_COOLDOWN_SHARE: f64 = 0.1;
+/// … and at least for this long.
+const FAILED_COOLDOWN_MIN: Span = Span::from_mins(1);
+
+/// Why nothing is sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct HandsOff {
+    /// Since when.
+    pub since: Time,
+    /// Who ordered it; `engine` where the driver lost trust.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// An action from its first ruling to its judgement.
+#[derive(Clone, Debug, Serialize)]
+pub struct ActionState {
+    /// Its number.
+    pub id: ActionId,
+    /// The wish.
+    pub proposal: Proposal,
+    /// The newest ruling.
+    pub ruling: Ruling,
+    /// The plan's hash.
+    pub plan: String,
+    /// Where it stands.
+    pub phase: Phase,
+    /// When it was first ruled on.
+    pub ruled_at: Time,
+    /// What was sent, the newest attempt.
+    pub action: Option<Action>,
+    /// When it was sent.
+    pub sent_at: Option<Time>,
+    /// How often it was sent.
+    pub attempts: u32,
+    /// How often it was probed since it was last sent.
+    pub probes: u32,
+    /// The last thing that happened to it.
+    pub moved_at: Time,
+    /// What the actuator knows.
+    pub outcome: Option<Outcome>,
+    /// How its claim turned out.
+    pub judgement: Option<Judgement>,
+    /// What happened, in order.
+    pub timeline: VecDeque<(Time, String)>,
+}
+
+impl ActionState {
+    /// When its claim is due; `None` if it was not sent or claims nothing.
+    pub fn claim_due(&self) -> Option<Time> {
+        Some(self.sent_at? + self.proposal.claim.as_ref()?.within)
+    }
+
+    fn say(&mut self, at: Time, text: String) {
+        if self.timeline.len() == TIMELINE_MAX {
+            self.timeline.remove(1);
+        }
+        self.timeline.push_back((at, text));
+        self.moved_at = at;
+    }
+}
+
+/// A policy and its target: what attempts are counted under.
+pub type Symptom = (String, String);
+
+/// See the module.
+#[derive(Default)]
+pub struct Ledger {
+    generation: u64,
+    started_at: Option<Time>,
+    clock_jumped_at: Option<Time>,
+    hands_off: Option<HandsOff>,
+    next_action: u64,
+    actions: BTreeMap<ActionId, ActionState>,
+    cooldowns: BTreeMap<(String, String, Verb), (Time, String)>,
+    attempts: BTreeMap<Symptom, VecDeque<Time>>,
+    settling: BTreeMap<Target, (Time, Verb)>,
+    done: BTreeMap<(Target, Verb), (Time, Span)>,
+    sent: BTreeMap<Class, VecDeque<Time>>,
+    alerts: Alerts,
+    illegal_moves: u64,
+}
+
+impl Ledger {
+    /// The start's number; the fencing generation of leases.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+    /// When the daemon started.
+    pub fn started_at(&self) -> Option<Time> {
+        self.started_at
+    }
+    /// When the clock last jumped.
+    pub fn clock_jumped_at(&self) -> Option<Time> {
+        self.clock_jumped_at
+    }
+    /// Why nothing is sent, if so.
+    pub fn hands_off(&self) -> Option<&HandsOff> {
+        self.hands_off.as_ref()
+    }
+    /// The number of the next new action.
+    pub fn next_action(&self) -> ActionId {
+        ActionId(self.next_action.max(1))
+    }
+    /// All actions in memory, oldest first.
+    pub fn actions(&self) -> impl DoubleEndedIterator<Item = &ActionState> {
+        self.actions.values()
+    }
+    /// One action.
+    pub fn action(&self, id: ActionId) -> Option<&ActionState> {
+        self.actions.get(&id)
+    }
+    /// The end of a wish's cooldown, and why it cools down.
+    pub fn cooldown(&self, symptom: &Symptom, verb: &Verb) -> Option<(Time, &str)> {
+        self.cooldowns.get(&(symptom.0.clone(), symptom.1.clone(), verb.clone())).map(|(until, why)| (*until, why.as_str()))
+    }
+    /// How often something was tried on a symptom since `since`.
+    pub fn attempts_since(&self, symptom: &Symptom, since: Time) -> u32 {
+        self.attempts.get(symptom).map_or(0, |times| times.iter().filter(|at| **at > since).count() as u32)
+    }
+    /// Until when a target is settling, and after what.
+    pub fn settling(&self, target: &Target) -> Option<(Time, &Verb)> {
+        self.settling.get(target).map(|(until, verb)| (*until, verb))
+    }
+    /// When a verb was last sent to a target, with its settling time.
+    pub fn last_done(&self, target: &Target, verb: &Verb) -> Option<(Time, Span)> {
+        self.done.get(&(target.clone(), verb.clone())).copied()
+    }
+    /// What is under way on a target, notifications aside.
+    pub fn running_on(&self, target: &Target) -> Option<(ActionId, &Verb)> {
+        let running = self.actions.values().filter(|state| state.phase.is_running());
+        running
+            .filter_map(|state| state.action.as_ref())
+            .find(|action| action.class > Class::Notify && &action.target == target)
+            .map(|action| (action.id, &action.verb))
+    }
+    /// How many actions of a class are under way.
+    pub fn running(&self, class: Class) -> u32 {
+        self.actions.values().filter(|s| s.phase.is_running() && s.action.as_ref().is_some_and(|a| a.class == class)).count() as u32
+    }
+    /// How many actions of a class were sent since `since`, and when the oldest of them was.
+    pub fn sent_since(&self, class: Class, since: Time) -> (u32, Option<Time>) {
+        let mut recent = self.sent.get(&class).into_iter().flatten().filter(|at| **at > since);
+        let oldest = recent.next().copied();
+        (oldest.map_or(0, |_| 1 + recent.count() as u32), oldest)
+    }
+    /// A known alert.
+    pub fn alert(&self, fingerprint: &str) -> Option<&KnownAlert> {
+        self.alerts.get(fingerprint)
+    }
+    /// All known alerts, by fingerprint.
+    pub fn alerts(&self) -> impl Iterator<Item = &KnownAlert> {
+        self.alerts.iter()
+    }
+    /// Whether an alert tells something new: another start or another status than is known.
+    pub fn is_news(&self, alert: &homeostat_model::Alert) -> bool {
+        self.alerts.is_news(alert)
+    }
+    /// Alerts that were refused because too many are known.
+    pub fn alerts_refused(&self) -> u64 {
+        self.alerts.refused
+    }
+    /// Records and events that did not fit the state; never more than zero in a sound journal.
+    pub fn illegal_moves(&self) -> u64 {
+        self.illegal_moves
+    }
+
+    /// Takes in what happened.
+    pub fn apply_event(&mut self, at: Time, event: &Event) {
+        match event {
+            Event::Started { generation, .. } => {
+                self.generation = *generation;
+                self.started_at = Some(at);
+            }
+            Event::ClockJumped { .. } => self.clock_jumped_at = Some(at),
+            Event::Distrusted { reason } => self.set_hands_off(at, "engine", reason),
+            Event::Ordered(ordered) => match &ordered.command {
+                Command::Pause { reason } => self.set_hands_off(at, &ordered.by, reason),
+                Command::Resume => self.hands_off = None,
+                Command::Unlock { policy, symptom } => {
+                    self.attempts.retain(|(p, s), _| p != policy || !(symptom.is_empty() || s == symptom));
+                }
+                Command::Approve { .. } | Command::Deny { .. } => {}
+            },
+            Event::Alerted(delivery) => self.alerts.take(at, delivery),
+            Event::Settled(id, outcome) => self.settle(at, *id, outcome),
+            Event::Loaded(_) | Event::Tick | Event::Observed(_) => {}
+        }
+    }
+
+    fn set_hands_off(&mut self, at: Time, by: &str, reason: &str) {
+        // The first reason stays: a second one must not hide why it began.
+        self.hands_off.get_or_insert_with(|| HandsOff { since: at, by: by.into(), reason: reason.into() });
+    }
+
+    fn settle(&mut self, at: Time, id: ActionId, outcome: &Outcome) {
+        let Some(state) = self.actions.get_mut(&id) else {
+            self.illegal_moves += 1;
+            return;
+        };
+        match state.phase.settled(outcome) {
+            Ok(phase) => state.phase = phase,
+            Err(_) => {
+                self.illegal_moves += 1;
+                return;
+            }
+        }
+        state.outcome = Some(outcome.clone());
+        let said = match outcome {
+            Outcome::Done(receipt) => format!("done: {}", receipt.observed),
+            Outcome::NotDone(fault) => format!("not done: {fault}"),
+            Outcome::Unknown(fault) => format!("unknown: {fault}"),
+        };
+        state.say(at, said);
+        let symptom = symptom_of(&state.proposal);
+        let key = (symptom.0, symptom.1, state.proposal.verb.clone());
+        let target = state.proposal.target.clone();
+        let settle = state.proposal.settle.unwrap_or_default();
+        let cooldown = state.proposal.cooldown;
+        match outcome {
+            Outcome::Done(_) if settle > Span::ZERO => {
+                self.settling.insert(target, (at + settle, key.2));
+            }
+            Outcome::NotDone(fault) if fault.code == FaultCode::NeverStarted => {
+                // Nothing left the machine: it neither cools down nor counts.
+                self.cooldowns.remove(&key);
+            }
+            Outcome::NotDone(_) => {
+                let wait = cooldown.times(FAILED_COOLDOWN_SHARE).max(FAILED_COOLDOWN_MIN).min(cooldown.max(FAILED_COOLDOWN_MIN));
+                self.cooldowns.insert(key, (at + wait, format!("{id} failed; next attempt after {wait}")));
+            }
+            Outcome::Done(_) | Outcome::Unknown(_) => {}
+        }
+    }
+
+    /// Takes in what was decided.
+    pub fn apply_record(&mut self, at: Time, record: &Record) {
+        let Some(id) = record.action() else { return };
+        let from = self.actions.get(&id).map(|state| state.phase);
+        let phase = match Phase::after(from, record) {
+            Ok(phase) => phase,
+            Err(_) if matches!(record, Record::Announce(_)) => return,
+            Err(_) => {
+                self.illegal_moves += 1;
+                return;
+            }
+        };
+        if let Record::Ruled { proposal, ruling, plan, .. } = record {
+            self.rule(at, id, proposal, ruling, plan);
+        }
+        let Some(state) = self.actions.get_mut(&id) else { return };
+        state.phase = phase;
+        match record {
+            Record::Act { action, attempt } => {
+                state.action = Some(action.clone());
+                state.sent_at = Some(at);
+                state.attempts = *attempt;
+                state.probes = 0;
+                state.say(at, format!("sent, attempt {attempt}"));
+                let (proposal, class) = (state.proposal.clone(), action.class);
+                self.sent(at, id, &proposal, class);
+            }
+            Record::Probe { .. } => {
+                state.probes += 1;
+                state.say(at, "asked what became of it".into());
+            }
+            Record::Closed { closing, why, .. } => {
+                state.say(at, format!("closed: {why}"));
+                let (proposal, refused) = (state.proposal.clone(), matches!(closing, Closing::Refused | Closing::Expired));
+                if refused {
+                    let symptom = symptom_of(&proposal);
+                    let until = at + proposal.cooldown;
+                    self.cooldowns.insert((symptom.0, symptom.1, proposal.verb), (until, format!("{id}: {why}")));
+                }
+            }
+            Record::Judged { judgement, .. } => {
+                state.judgement = Some(judgement.clone());
+                state.say(at, format!("claim: {}", judgement.text));
+            }
+            Record::Ruled { .. } | Record::Revert { .. } | Record::Announce(_) | Record::Noted(_) => {}
+        }
+        self.shed();
+    }
+
+    fn rule(&mut self, at: Time, id: ActionId, proposal: &Proposal, ruling: &Ruling, plan: &str) {
+        self.next_action = self.next_action.max(id.0 + 1);
+        let state = self.actions.entry(id).or_insert_with(|| ActionState {
+            id,
+            proposal: proposal.clone(),
+            ruling: ruling.clone(),
+            plan: plan.to_owned(),
+            phase: Phase::Denied,
+            ruled_at: at,
+            action: None,
+            sent_at: None,
+            attempts: 0,
+            probes: 0,
+            moved_at: at,
+            outcome: None,
+            judgement: None,
+            timeline: VecDeque::new(),
+        });
+        state.proposal = proposal.clone();
+        state.ruling = ruling.clone();
+        state.plan = plan.to_owned();
+        let decided = ruling.decided_by().map_or_else(String::new, |reason| format!(" ({}: {})", reason.guard, reason.text));
+        state.say(at, format!("{}{decided}", ruling.verdict.name()));
+    }
+
+    fn sent(&mut self, at: Time, id: ActionId, proposal: &Proposal, class: Class) {
+        let symptom = symptom_of(proposal);
+        let key = (symptom.0.clone(), symptom.1.clone(), proposal.verb.clone());
+        self.cooldowns.insert(key, (at + proposal.cooldown, format!("{id} was sent at most {} ago", proposal.cooldown)));
+        if class > Class::Notify {
+            push_time(self.attempts.entry(symptom).or_default(), at);
+            let settle = proposal.settle.unwrap_or_default();
+            self.done.insert((proposal.target.clone(), proposal.verb.clone()), (at, settle));
+            if settle > Span::ZERO {
+                self.settling.insert(proposal.target.clone(), (at + settle, proposal.verb.clone()));
+            }
+        }
+        push_time(self.sent.entry(class).or_default(), at);
+    }
+
+    /// Keeps every map within its limit: what has run out goes first, then the oldest. What is open or running always stays.
+    fn shed(&mut self) {
+        while self.actions.len() > ACTIONS_MAX {
+            let finished = self.actions.values().find(|s| !s.phase.is_open() && !s.phase.is_running()).map(|s| s.id);
+            let Some(id) = finished.or_else(|| self.actions.values().find(|s| matches!(s.phase, Phase::Shadowed | Phase::Denied)).map(|s| s.id)) else { break };
+            self.actions.remove(&id);
+        }
+        let now = self.actions.values().map(|s| s.moved_at).max().unwrap_or_default();
+        if self.cooldowns.len() > SYMPTOMS_MAX {
+            self.cooldowns.retain(|_, (until, _)| *until > now);
+        }
+        if self.attempts.len() > SYMPTOMS_MAX {
+            self.attempts.retain(|_, times| times.back().is_some_and(|at| now.since(*at) < Span::from_hours(24 * 7)));
+        }
+        if self.done.len() > SYMPTOMS_MAX {
+            self.done.retain(|_, (at, _)| now.since(*at) < Span::from_hours(24 * 7));
+        }
+        if self.settling.len() > SYMPTOMS_MAX {
+            self.settling.retain(|_, (until, _)| *until > now);
+        }
+    }
+}
+
+fn push_time(times: &mut VecDeque<Time>, at: Time) {
+    if times.len() == TIMES_MAX {
+        times.pop_front();
+    }
+    times.push_back(at);
+}

@@ -1,0 +1,239 @@
+//! Runs a policy for one subject inside its limits, and says what came of it.
+//!
+//! Limits are set one by one, because Rhai's defaults are "unlimited" (and differ between debug and release). Wall time is bounded
+//! without a clock: by operations, and by the samples that native functions may touch. A panic in a function is caught and is a
+//! fault of that evaluation only.
+
+use super::api;
+use super::load::Policy;
+use super::reading::{AlertHandle, Series};
+use super::session::{Draft, Mode, PRINTS_MAX, Session, Shared, Stop, Trail, evidence_from, lock};
+use crate::store::{SeriesRef, Store};
+use homeostat_model::{Alert, Claim, ClaimSubject, Evidence, Origin, Proposal, Span, Target, Time};
+use rhai::packages::{
+    ArithmeticPackage, BasicArrayPackage, BasicIteratorPackage, BasicMapPackage, BasicMathPackage, BasicStringPackage, LogicPackage, MoreStringPackage,
+    Package,
+};
+use rhai::{CallFnOptions, Dynamic, Engine, EvalAltResult, OptimizationLevel, Scope};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex};
+
+/// What an evaluation is about.
+#[derive(Clone, Debug)]
+pub enum Subject {
+    /// A series of `for_each`.
+    Series(SeriesRef),
+    /// The whole.
+    Once,
+    /// An alert.
+    Alert(Arc<Alert>),
+}
+
+/// What came of an evaluation.
+#[derive(Clone, Debug)]
+pub enum Evaluated {
+    /// Nothing is wished.
+    Quiet,
+    /// These are wished.
+    Fired(Vec<Proposal>),
+    /// A reading without a value was used; it is named.
+    Undetermined(String),
+    /// The script failed or reached a limit.
+    Fault(String),
+}
+
+/// An evaluation with what scheduling needs of it.
+pub struct Evaluation {
+    /// What came of it.
+    pub result: Evaluated,
+    /// The series that it read.
+    pub inputs: Vec<SeriesRef>,
+    /// Until when the answer stays the same if nothing new arrives.
+    pub valid_until: Time,
+    /// Whether it depended on which series exist.
+    pub read_index: bool,
+    /// What it printed.
+    pub prints: Vec<String>,
+}
+
+/// What the host adds to every wish of a policy.
+#[derive(Clone, Debug)]
+pub struct Traits {
+    /// Who wishes.
+    pub origin: Origin,
+    /// The symptom.
+    pub symptom: String,
+    /// The target, where the script names none.
+    pub target: Target,
+}
+
+/// The script engine and the windows that it reads.
+pub struct Host {
+    engine: Engine,
+    shared: Shared,
+}
+
+impl Host {
+    /// A host over a store.
+    pub fn new(store: Store) -> Host {
+        let shared: Shared = Arc::new(Mutex::new(Session::new(store)));
+        let mut engine = Engine::new_raw();
+        for package in [
+            ArithmeticPackage::new().as_shared_module(),
+            LogicPackage::new().as_shared_module(),
+            BasicStringPackage::new().as_shared_module(),
+            MoreStringPackage::new().as_shared_module(),
+            BasicIteratorPackage::new().as_shared_module(),
+            BasicMathPackage::new().as_shared_module(),
+            BasicArrayPackage::new().as_shared_module(),
+            BasicMapPackage::new().as_shared_module(),
+        ] {
+            engine.register_global_module(package);
+        }
+        limit(&mut engine);
+        let prints = Arc::clone(&shared);
+        engine.on_print(move |line| {
+            let mut session = lock(&prints);
+            if session.prints.len() < PRINTS_MAX {
+                session.prints.push(line.chars().take(200).collect());
+            }
+        });
+        engine.on_debug(|_, _, _| {});
+        api::register(&mut engine, &shared);
+        Host { engine, shared }
+    }
+
+    pub(super) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// Looks at the windows.
+    pub fn with_store<T>(&self, look: impl FnOnce(&mut Store) -> T) -> T {
+        look(&mut lock(&self.shared).store)
+    }
+
+    /// Evaluates a policy for one subject.
+    pub fn evaluate(&self, policy: &Policy, subject: &Subject, traits: &Traits, now: Time) -> Evaluation {
+        {
+            let mut session = lock(&self.shared);
+            session.begin(now, Mode::Evaluate, &policy.params);
+            if let Subject::Alert(alert) = subject {
+                session.alert = Some(Arc::clone(alert));
+            }
+        }
+        let options = CallFnOptions::new().eval_ast(policy.whole_ast);
+        let scope = &mut Scope::new();
+        let called = catch_unwind(AssertUnwindSafe(|| match subject {
+            Subject::Series(series) => self.engine.call_fn_with_options::<Dynamic>(options, scope, &policy.ast, "evaluate", (Series(*series),)),
+            Subject::Once => self.engine.call_fn_with_options::<Dynamic>(options, scope, &policy.ast, "evaluate", ()),
+            Subject::Alert(_) => self.engine.call_fn_with_options::<Dynamic>(options, scope, &policy.ast, "on_alert", (AlertHandle,)),
+        }));
+        let mut session = lock(&self.shared);
+        let result = match called {
+            Ok(Ok(_)) if session.stop.is_none() => fired(&mut session, policy, traits),
+            Ok(Ok(_)) => stopped(&session, policy, None),
+            Ok(Err(error)) => stopped(&session, policy, Some(&error)),
+            Err(panic) => Evaluated::Fault(format!("a function panicked: {}", panic_text(panic.as_ref()))),
+        };
+        Evaluation {
+            result,
+            inputs: std::mem::take(&mut session.inputs),
+            valid_until: session.valid_until,
+            read_index: session.read_index,
+            prints: std::mem::take(&mut session.prints),
+        }
+    }
+
+    /// Takes what the last evaluation saw and gives back the buffers of `trail`, so that nothing is allocated.
+    pub fn swap_trail(&self, trail: &mut Trail) {
+        let mut session = lock(&self.shared);
+        std::mem::swap(&mut session.seen, &mut trail.seen);
+        std::mem::swap(&mut session.compared, &mut trail.compared);
+    }
+
+    /// A trail as evidence.
+    pub fn evidence_of(&self, trail: &Trail) -> Vec<Evidence> {
+        evidence_from(&lock(&self.shared).store, &trail.seen, &trail.compared)
+    }
+}
+
+/// Every limit, explicitly; the same in debug and release.
+fn limit(engine: &mut Engine) {
+    engine.set_max_operations(200_000);
+    engine.set_max_call_levels(16);
+    engine.set_max_expr_depths(64, 32);
+    engine.set_max_string_size(64 << 10);
+    engine.set_max_array_size(10_000);
+    engine.set_max_map_size(1_000);
+    engine.set_max_variables(256);
+    engine.set_max_functions(128);
+    engine.set_max_modules(0);
+    engine.set_strict_variables(true);
+    engine.set_optimization_level(OptimizationLevel::Simple);
+    engine.disable_symbol("eval");
+    engine.disable_symbol("import");
+    engine.disable_symbol("export");
+}
+
+fn fired(session: &mut Session, policy: &Policy, traits: &Traits) -> Evaluated {
+    if session.drafts.is_empty() {
+        return Evaluated::Quiet;
+    }
+    let evidence = session.evidence();
+    let drafts = std::mem::take(&mut session.drafts);
+    Evaluated::Fired(drafts.into_iter().map(|draft| proposal(draft, policy, traits, &evidence)).collect())
+}
+
+fn proposal(draft: Draft, policy: &Policy, traits: &Traits, evidence: &[Evidence]) -> Proposal {
+    let cooldown = draft.cooldown.unwrap_or(policy.cooldown);
+    // A notification claims its delivery, unless the script claims more.
+    let delivered = || (draft.verb.actuator() == "notify").then_some(Claim { subject: ClaimSubject::Delivered, within: Span::from_mins(5) });
+    let claim = draft.claim.or_else(delivered);
+    Proposal {
+        origin: traits.origin.clone(),
+        symptom: traits.symptom.clone(),
+        target: draft.target.unwrap_or_else(|| traits.target.clone()),
+        verb: draft.verb,
+        args: draft.args,
+        because: draft.because,
+        evidence: evidence.iter().take(64).cloned().collect(),
+        claim,
+        cooldown,
+        settle: policy.settle,
+        autonomy: policy.autonomy,
+    }
+}
+
+fn stopped(session: &Session, policy: &Policy, error: Option<&EvalAltResult>) -> Evaluated {
+    let place = error.map(|error| error.unwrap_inner().position()).filter(|p| !p.is_none());
+    match (&session.stop, error) {
+        (Some(Stop::Undetermined(seen)), _) => {
+            let evidence = session.evidence();
+            let why = evidence.get(*seen as usize).map_or_else(|| "a reading".to_owned(), |e| {
+                let series = e.series.as_ref().map_or_else(String::new, |key| format!(" of {key}"));
+                format!("{}{series}: {}", e.operation, e.value)
+            });
+            Evaluated::Undetermined(why)
+        }
+        (Some(Stop::Fault(text)), _) => Evaluated::Fault(super::PolicyError::at(&policy.path, &policy.text, place.unwrap_or(rhai::Position::NONE), text).to_string()),
+        (None, Some(error)) => {
+            let inner = error.unwrap_inner();
+            Evaluated::Fault(super::PolicyError::at(&policy.path, &policy.text, inner.position(), plain(inner)).to_string())
+        }
+        (None, None) => Evaluated::Fault("the evaluation stopped without a reason".into()),
+    }
+}
+
+/// The engine's message without the position that it appends; the position is shown as a line with a caret.
+fn plain(error: &EvalAltResult) -> String {
+    let text = error.to_string();
+    text.rsplit_once(" (line ").map_or(text.clone(), |(message, _)| message.to_owned())
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    panic.downcast_ref::<&str>().map(|text| (*text).to_owned()).or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".into())
+}

@@ -1,0 +1,19 @@
+//! The Rhai host: policies propose, and can do nothing else.
+//!
+//! `session` holds the windows and what an evaluation has read and wished so far; `reading` the values that scripts handle;
+//! `api` every function a script may call (and `docs/policy-api.md`, generated from the same list); `load` compiles a policy and
+//! reads its `policy()` map; `host` runs it inside its limits. Absent on purpose: clock, files, network, `import`, `eval`, `sleep`,
+//! state between evaluations. An editor breaks this by registering a function that answers differently for the same windows.
+
+mod api;
+mod diagnose;
+mod host;
+mod load;
+mod reading;
+mod session;
+
+pub use api::{ApiEntry, reference};
+pub use diagnose::PolicyError;
+pub use host::{Evaluated, Evaluation, Host, Subject, Traits};
+pub use load::{ForEach, Policy, digest};
+pub use session::{Op, Seen, Trail};

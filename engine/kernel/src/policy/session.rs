@@ -1,0 +1,282 @@
+//! What one evaluation works on: the windows, the moment, and what was read and wished so far.
+//!
+//! One session is shared by the kernel and by every function that scripts call; buffers are reused, so that an evaluation in steady
+//! state allocates only what Rhai itself does.
+
+use crate::store::{Read, Selector, SeriesRef, Store};
+use homeostat_model::{Alert, Arg, Args, Claim, Evidence, Margin, ReadingValue, Span, Target, Time, Verb};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Reads of one evaluation; more end it.
+pub(super) const READS_MAX: usize = 256;
+/// Samples that one evaluation may touch; the deterministic stand-in for a wall-clock limit (20–60 ms on a small machine).
+pub(super) const COST_MAX: u64 = 2_000_000;
+/// Wishes of one evaluation.
+pub(super) const PROPOSALS_MAX: usize = 16;
+/// Lines that a script may print per evaluation.
+pub(super) const PRINTS_MAX: usize = 20;
+
+/// What was asked of a series.
+#[derive(Copy, Clone, Debug, PartialEq)]
+pub enum Op {
+    /// Newest value.
+    Last,
+    /// Mean over a window.
+    Avg(Span),
+    /// Least value.
+    Min(Span),
+    /// Greatest value.
+    Max(Span),
+    /// Sum of values.
+    Sum(Span),
+    /// Population standard deviation.
+    Stddev(Span),
+    /// A quantile.
+    Quantile(f64, Span),
+    /// Per-second rate of a counter.
+    Rate(Span),
+    /// Increase of a counter.
+    Increase(Span),
+    /// Difference of a gauge.
+    Delta(Span),
+    /// Least-squares slope per second.
+    Slope(Span),
+    /// Seconds until a level is reached.
+    SecondsUntil(f64, Span),
+    /// Share of the window that is covered.
+    Coverage(Span),
+    /// Samples in the window.
+    Count(Span),
+    /// All of the window above.
+    HeldAbove(f64, Span),
+    /// All of the window below.
+    HeldBelow(f64, Span),
+    /// No sample for so long.
+    AbsentFor(Span),
+    /// A selector that named no series, or an alert's value.
+    Named,
+}
+
+/// One read, before it is turned into [`Evidence`].
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// What was asked.
+    pub op: Op,
+    /// Of which series.
+    pub series: Option<SeriesRef>,
+    /// What was asked for, where no series answered.
+    pub what: Option<Arc<str>>,
+    /// The answer.
+    pub value: ReadingValue,
+    /// When its newest sample was taken.
+    pub sampled_at: Option<Time>,
+}
+
+/// A comparison made with a read.
+#[derive(Copy, Clone, Debug)]
+pub struct Compared {
+    pub(super) seen: u32,
+    pub(super) relation: &'static str,
+    pub(super) threshold: f64,
+    pub(super) distance: f64,
+}
+
+/// A wish under construction.
+#[derive(Clone, Debug)]
+pub(super) struct Draft {
+    pub(super) verb: Verb,
+    pub(super) target: Option<Target>,
+    pub(super) args: Args,
+    pub(super) because: String,
+    pub(super) claim: Option<Claim>,
+    pub(super) cooldown: Option<Span>,
+}
+
+/// Why an evaluation stopped before its end.
+#[derive(Clone, Debug)]
+pub(super) enum Stop {
+    /// A read without a value was used.
+    Undetermined(u32),
+    /// A limit of ours was reached, or the script misused a function.
+    Fault(String),
+}
+
+/// Whether `policy()` is read (no data behind it) or `evaluate` runs.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    Load,
+    Evaluate,
+}
+
+struct Selected {
+    selector: Selector,
+    generation: u64,
+    series: Vec<SeriesRef>,
+}
+
+/// See the module.
+pub(super) struct Session {
+    pub(super) store: Store,
+    pub(super) now: Time,
+    pub(super) mode: Mode,
+    pub(super) params: Arc<BTreeMap<String, Arg>>,
+    pub(super) alert: Option<Arc<Alert>>,
+    pub(super) seen: Vec<Seen>,
+    pub(super) compared: Vec<Compared>,
+    pub(super) drafts: Vec<Draft>,
+    pub(super) inputs: Vec<SeriesRef>,
+    pub(super) prints: Vec<String>,
+    pub(super) valid_until: Time,
+    pub(super) cost: u64,
+    pub(super) stop: Option<Stop>,
+    /// Set where the answer depended on which series exist, so that a new one must wake the evaluation.
+    pub(super) read_index: bool,
+    selected: BTreeMap<Arc<str>, Selected>,
+}
+
+/// The session as functions hold it.
+pub(super) type Shared = Arc<Mutex<Session>>;
+
+/// Selectors kept parsed and resolved.
+const SELECTORS_MAX: usize = 10_000;
+
+pub(super) fn lock(shared: &Shared) -> MutexGuard<'_, Session> {
+    // A panic inside a function leaves at worst a half-recorded evaluation, which `begin` clears.
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Session {
+    pub(super) fn new(store: Store) -> Session {
+        Session {
+            store,
+            now: Time(0),
+            mode: Mode::Load,
+            params: Arc::default(),
+            alert: None,
+            seen: Vec::new(),
+            compared: Vec::new(),
+            drafts: Vec::new(),
+            inputs: Vec::new(),
+            prints: Vec::new(),
+            valid_until: Time::MAX,
+            cost: 0,
+            stop: None,
+            read_index: false,
+            selected: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn begin(&mut self, now: Time, mode: Mode, params: &Arc<BTreeMap<String, Arg>>) {
+        self.now = now;
+        self.mode = mode;
+        self.params = Arc::clone(params);
+        self.alert = None;
+        self.seen.clear();
+        self.compared.clear();
+        self.drafts.clear();
+        self.inputs.clear();
+        self.prints.clear();
+        self.valid_until = Time::MAX;
+        self.cost = 0;
+        self.stop = None;
+        self.read_index = false;
+    }
+
+    /// Records a read and gives its number.
+    pub(super) fn record(&mut self, op: Op, series: SeriesRef, read: Read) -> Result<u32, Stop> {
+        self.cost += u64::from(read.cost);
+        if self.cost > COST_MAX {
+            return Err(Stop::Fault(format!("the evaluation touched more than {COST_MAX} samples: use shorter windows or fewer reads")));
+        }
+        self.valid_until = self.valid_until.min(read.valid_until);
+        if !self.inputs.contains(&series) {
+            self.inputs.push(series);
+        }
+        self.note(Seen { op, series: Some(series), what: None, value: read.value, sampled_at: read.sampled_at })
+    }
+
+    /// Records a read that no series answered.
+    pub(super) fn note(&mut self, seen: Seen) -> Result<u32, Stop> {
+        if self.seen.len() >= READS_MAX {
+            return Err(Stop::Fault(format!("the evaluation made more than {READS_MAX} reads")));
+        }
+        self.seen.push(seen);
+        Ok(self.seen.len() as u32 - 1)
+    }
+
+    /// The series that a selector names now, ordered by key; resolved again only when the index has changed.
+    pub(super) fn select(&mut self, text: &str) -> Result<&[SeriesRef], String> {
+        self.read_index = true;
+        let generation = self.store.index_generation();
+        if self.selected.len() >= SELECTORS_MAX {
+            self.selected.clear();
+        }
+        if !self.selected.contains_key(text) {
+            let selector = Selector::parse(text).map_err(|error| error.to_string())?;
+            let series = self.store.select(&selector);
+            self.selected.insert(text.into(), Selected { selector, generation, series });
+        }
+        let Some(selected) = self.selected.get_mut(text) else { return Err("the selector was lost".into()) };
+        if selected.generation != generation {
+            selected.series = self.store.select(&selected.selector);
+            selected.generation = generation;
+        }
+        Ok(&selected.series)
+    }
+
+    /// Turns what was seen into evidence.
+    pub(super) fn evidence(&self) -> Vec<Evidence> {
+        evidence_from(&self.store, &self.seen, &self.compared)
+    }
+}
+
+/// What an evaluation saw, kept compact: it becomes evidence only when somebody asks.
+#[derive(Clone, Debug, Default)]
+pub struct Trail {
+    pub(super) seen: Vec<Seen>,
+    pub(super) compared: Vec<Compared>,
+}
+
+pub(super) fn evidence_from(store: &Store, seen: &[Seen], compared: &[Compared]) -> Vec<Evidence> {
+    let mut evidence: Vec<Evidence> = seen.iter().map(|seen| evidence_of(store, seen)).collect();
+    for compared in compared {
+        if let Some(of) = evidence.get_mut(compared.seen as usize) {
+            of.margins.push(Margin { relation: format!("{} {}", compared.relation, compared.threshold), distance: compared.distance });
+        }
+    }
+    evidence
+}
+
+fn evidence_of(store: &Store, seen: &Seen) -> Evidence {
+    let operation = match (&seen.what, seen.op) {
+        (Some(what), _) => what.to_string(),
+        (None, op) => op.to_string(),
+    };
+    Evidence { operation, series: seen.series.and_then(|s| store.key(s)), value: seen.value.clone(), sampled_at: seen.sampled_at, margins: Vec::new() }
+}
+
+impl std::fmt::Display for Op {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Op::Last => f.write_str("last"),
+            Op::Avg(span) => write!(f, "avg over {span}"),
+            Op::Min(span) => write!(f, "min over {span}"),
+            Op::Max(span) => write!(f, "max over {span}"),
+            Op::Sum(span) => write!(f, "sum over {span}"),
+            Op::Stddev(span) => write!(f, "stddev over {span}"),
+            Op::Quantile(q, span) => write!(f, "quantile {q} over {span}"),
+            Op::Rate(span) => write!(f, "rate over {span}"),
+            Op::Increase(span) => write!(f, "increase over {span}"),
+            Op::Delta(span) => write!(f, "delta over {span}"),
+            Op::Slope(span) => write!(f, "slope over {span}"),
+            Op::SecondsUntil(level, span) => write!(f, "seconds until {level} by the trend over {span}"),
+            Op::Coverage(span) => write!(f, "coverage over {span}"),
+            Op::Count(span) => write!(f, "count over {span}"),
+            Op::HeldAbove(level, span) => write!(f, "held above {level} for {span}"),
+            Op::HeldBelow(level, span) => write!(f, "held below {level} for {span}"),
+            Op::AbsentFor(span) => write!(f, "absent for {span}"),
+            Op::Named => f.write_str("named"),
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! What is evaluated, and when: one unit per policy and subject.
+//!
+//! A unit runs when fresh samples arrive for something that it read last time, and at the latest at its next slot. Slots are spread
+//! by hash, so that a thousand units do not run at once; late ones are counted and skipped, never queued. A slot whose inputs did
+//! not change, and whose answer cannot have changed by the mere passing of time, costs nothing.
+
+use crate::policy::{Subject, Traits, Trail};
+use crate::store::SeriesRef;
+use homeostat_model::{ActionId, PolicyId, Span, Time};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Units in all; more are refused, visibly.
+pub const UNITS_MAX: usize = 100_000;
+
+/// A unit's number.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct UnitId(pub u32);
+
+/// What is behind a unit, as a key that survives a reload.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SubjectKey {
+    /// A series.
+    Series(SeriesRef),
+    /// The whole.
+    Once,
+    /// An alert's fingerprint.
+    Alert(String),
+}
+
+/// How the last evaluation ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LastResult {
+    /// It was never evaluated.
+    Never,
+    /// Nothing wished.
+    Quiet,
+    /// Something wished.
+    Fired,
+    /// A reading had no value.
+    Undetermined(String),
+    /// The script failed.
+    Fault(String),
+}
+
+/// One policy on one subject.
+pub struct Unit {
+    /// The policy.
+    pub policy: PolicyId,
+    /// The subject.
+    pub subject: Subject,
+    /// What is added to its wishes.
+    pub traits: Traits,
+    /// How the last evaluation ended.
+    pub last: LastResult,
+    /// When that was.
+    pub evaluated_at: Option<Time>,
+    /// What it saw.
+    pub trail: Trail,
+    /// What it printed.
+    pub prints: Vec<String>,
+    /// What it read.
+    pub inputs: Vec<SeriesRef>,
+    /// Until when the answer stays if nothing arrives.
+    pub valid_until: Time,
+    /// Whether new series may change the answer.
+    pub read_index: bool,
+    /// Its next slot.
+    pub next_slot: Time,
+    /// Whether actions of this symptom may be open.
+    pub has_open: bool,
+    dirty: bool,
+}
+
+/// Who wants to hear of a series' fresh samples.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Watcher {
+    /// A unit that read it.
+    Unit(UnitId),
+    /// A claim about it.
+    Claim(ActionId),
+}
+
+/// All units.
+#[derive(Default)]
+pub struct Units {
+    slab: Vec<Option<Unit>>,
+    free: Vec<u32>,
+    by_key: BTreeMap<(PolicyId, SubjectKey), UnitId>,
+    slots: BTreeSet<(Time, UnitId)>,
+    watchers: Vec<Vec<Watcher>>,
+    dirty: Vec<UnitId>,
+}
+
+impl Units {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.by_key.len()
+    }
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.by_key.is_empty()
+    }
+    /// One unit.
+    pub fn get(&self, id: UnitId) -> Option<&Unit> {
+        self.slab.get(id.0 as usize)?.as_ref()
+    }
+    /// One unit, to change.
+    pub fn get_mut(&mut self, id: UnitId) -> Option<&mut Unit> {
+        self.slab.get_mut(id.0 as usize)?.as_mut()
+    }
+    /// The unit of a policy and subject.
+    pub fn find(&self, policy: &PolicyId, key: &SubjectKey) -> Option<UnitId> {
+        self.by_key.get(&(policy.clone(), key.clone())).copied()
+    }
+    /// All units, by policy and subject.
+    pub fn iter(&self) -> impl Iterator<Item = (UnitId, &Unit)> {
+        self.by_key.values().filter_map(|id| self.get(*id).map(|unit| (*id, unit)))
+    }
+    /// The units of a policy.
+    pub fn of_policy(&self, policy: &PolicyId) -> Vec<(SubjectKey, UnitId)> {
+        let all = self.by_key.range((policy.clone(), SubjectKey::Series(SeriesRef(0)))..);
+        all.take_while(|((p, _), _)| p == policy).map(|((_, key), id)| (key.clone(), *id)).collect()
+    }
+
+    /// Adds a unit, due at once; `None` where there are too many.
+    pub fn add(&mut self, policy: PolicyId, key: SubjectKey, subject: Subject, traits: Traits, now: Time) -> Option<UnitId> {
+        if self.len() >= UNITS_MAX {
+            return None;
+        }
+        let unit = Unit {
+            policy: policy.clone(),
+            subject,
+            traits,
+            last: LastResult::Never,
+            evaluated_at: None,
+            trail: Trail::default(),
+            prints: Vec::new(),
+            inputs: Vec::new(),
+            valid_until: Time::MIN,
+            read_index: false,
+            next_slot: now,
+            has_open: false,
+            dirty: false,
+        };
+        let id = match self.free.pop() {
+            Some(free) => {
+                self.slab[free as usize] = Some(unit);
+                UnitId(free)
+            }
+            None => {
+                self.slab.push(Some(unit));
+                UnitId(self.slab.len() as u32 - 1)
+            }
+        };
+        self.by_key.insert((policy, key), id);
+        self.slots.insert((now, id));
+        self.mark(id);
+        Some(id)
+    }
+
+    /// Removes a unit.
+    pub fn remove(&mut self, policy: &PolicyId, key: &SubjectKey) -> Option<Unit> {
+        let id = self.by_key.remove(&(policy.clone(), key.clone()))?;
+        let unit = self.slab.get_mut(id.0 as usize)?.take()?;
+        self.slots.remove(&(unit.next_slot, id));
+        for series in &unit.inputs {
+            self.unwatch(*series, Watcher::Unit(id));
+        }
+        self.dirty.retain(|other| *other != id);
+        self.free.push(id.0);
+        Some(unit)
+    }
+
+    /// Marks a unit for evaluation.
+    pub fn mark(&mut self, id: UnitId) {
+        if let Some(unit) = self.slab.get_mut(id.0 as usize).and_then(Option::as_mut)
+            && !unit.dirty
+        {
+            unit.dirty = true;
+            self.dirty.push(id);
+        }
+    }
+
+    /// Marks every unit that read a series; the claims among the watchers go to `claims`.
+    pub fn fresh(&mut self, series: SeriesRef, claims: &mut Vec<ActionId>) {
+        let Units { watchers, slab, dirty, .. } = self;
+        let Some(watching) = watchers.get(series.0 as usize) else { return };
+        for watcher in watching {
+            match *watcher {
+                Watcher::Claim(action) => claims.push(action),
+                Watcher::Unit(id) => {
+                    if let Some(unit) = slab.get_mut(id.0 as usize).and_then(Option::as_mut)
+                        && !unit.dirty
+                    {
+                        unit.dirty = true;
+                        dirty.push(id);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes the marked units, in order.
+    pub fn take_dirty(&mut self) -> Vec<UnitId> {
+        let mut ids = std::mem::take(&mut self.dirty);
+        ids.sort_unstable();
+        for id in &ids {
+            if let Some(unit) = self.get_mut(*id) {
+                unit.dirty = false;
+            }
+        }
+        ids
+    }
+
+    /// Gives the vector of [`Units::take_dirty`] back, to be used again.
+    pub fn recycle(&mut self, mut ids: Vec<UnitId>) {
+        if self.dirty.is_empty() {
+            ids.clear();
+            self.dirty = ids;
+        }
+    }
+
+    /// Notes what a unit read this time, so that fresh samples of it wake the unit.
+    pub fn set_inputs(&mut self, id: UnitId, inputs: Vec<SeriesRef>) {
+        let Some(unit) = self.get_mut(id) else { return };
+        if unit.inputs == inputs {
+            return;
+        }
+        let old = std::mem::replace(&mut unit.inputs, inputs.clone());
+        for series in &old {
+            if !inputs.contains(series) {
+                self.unwatch(*series, Watcher::Unit(id));
+            }
+        }
+        for series in &inputs {
+            if !old.contains(series) {
+                self.watch(*series, Watcher::Unit(id));
+            }
+        }
+    }
+
+    /// Starts telling a watcher of a series' fresh samples.
+    pub fn watch(&mut self, series: SeriesRef, watcher: Watcher) {
+        let index = series.0 as usize;
+        if self.watchers.len() <= index {
+            self.watchers.resize_with(index + 1, Vec::new);
+        }
+        if !self.watchers[index].contains(&watcher) {
+            self.watchers[index].push(watcher);
+        }
+    }
+
+    /// Stops it.
+    pub fn unwatch(&mut self, series: SeriesRef, watcher: Watcher) {
+        if let Some(watching) = self.watchers.get_mut(series.0 as usize) {
+            watching.retain(|other| *other != watcher);
+        }
+    }
+
+    /// The next slot of any unit.
+    pub fn next_slot(&self) -> Option<Time> {
+        self.slots.first().map(|(at, _)| *at)
+    }
+
+    /// Takes a unit whose slot has come.
+    pub fn pop_due(&mut self, now: Time) -> Option<UnitId> {
+        let (at, id) = *self.slots.first()?;
+        if at > now {
+            return None;
+        }
+        self.slots.remove(&(at, id));
+        Some(id)
+    }
+
+    /// Sets a unit's next slot after `now`; gives how many slots were missed.
+    pub fn reschedule(&mut self, id: UnitId, now: Time, every: Span, offset: i64) -> u64 {
+        let Some(unit) = self.slab.get_mut(id.0 as usize).and_then(Option::as_mut) else { return 0 };
+        self.slots.remove(&(unit.next_slot, id));
+        let period = every.millis().max(1);
+        let late = now.since(unit.next_slot).millis() / period;
+        let into = (now.millis() - offset).rem_euclid(period);
+        unit.next_slot = Time(now.millis() - into + period);
+        self.slots.insert((unit.next_slot, id));
+        late.max(0) as u64
+    }
+}
+
+/// A unit's place within its period: FNV-1a of its names, so that it is the same in every run.
+pub fn slot_offset(policy: &str, symptom: &str, every: Span) -> i64 {
+    let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
+    for byte in policy.bytes().chain([0]).chain(symptom.bytes()) {
+        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    }
+    (hash % every.millis().max(1) as u64) as i64
+}
