@@ -1,1 +1,28 @@
-//! Placeholder.
+//! What Homeostat can do to the world: one file per power, each with its configuration, `check`, `apply`, `probe` and `revert`.
+//!
+//! Reading order: [`ledger`] (how "at most once" survives a crash), [`args`] and [`template`] (how a configured verb gets its
+//! arguments), [`client`] (one HTTP exchange and what is known after it), then the powers: [`exec`], [`http`], [`notify`],
+//! [`power`]; [`registry`] lists them. Deliberately absent: deciding whether to act (the arbiter does), the kernel, any clock but
+//! the runtime's timers. An editor breaks this crate by letting something leave the machine before the ledger holds its mark, by
+//! calling an error a success, or by calling a lost answer `NotDone`.
+
+pub mod args;
+pub mod client;
+pub mod exec;
+pub mod http;
+pub mod ledger;
+pub mod notify;
+pub mod power;
+pub mod redact;
+pub mod registry;
+pub mod template;
+
+#[cfg(test)]
+mod conformance;
+
+pub use exec::{Exec, ExecConfig};
+pub use http::{Http, HttpConfig};
+pub use ledger::{Begin, Ledger, Mark};
+pub use notify::{Notify, NotifyConfig};
+pub use power::{Power, PowerConfig};
+pub use registry::{ActuatorsConfig, Assembled, assemble, build};

@@ -1,0 +1,86 @@
+//! The list of actuators: configuration in, actuators out. One line each.
+//!
+//! Deliberately absent: spawning, connecting, sending; a built actuator is silent until asked. An editor breaks this by returning
+//! the first problem only: people fix a configuration in one go.
+
+use crate::{Exec, ExecConfig, Http, HttpConfig, Ledger, Notify, NotifyConfig, Power, PowerConfig};
+use homeostat_model::{Actuator, Fault, FaultCode};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+use std::sync::Arc;
+
+/// What Homeostat may do. What is absent it cannot do; `notify` is there always, writing to the log.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ActuatorsConfig {
+    /// Run configured commands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exec: Option<ExecConfig>,
+    /// Send configured requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<HttpConfig>,
+    /// Tell people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notify: Option<NotifyConfig>,
+    /// Wake nodes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub power: Option<PowerConfig>,
+}
+
+/// What [`assemble`] built.
+pub struct Assembled {
+    /// All actuators, `notify` among them.
+    pub actuators: Vec<Arc<dyn Actuator>>,
+    /// The same `notify` again, for [`Notify::announce`].
+    pub notify: Arc<Notify>,
+    /// Their shared ledger, for pruning.
+    pub ledger: Arc<Ledger>,
+}
+
+/// Checks everything, then builds everything; nothing is spawned or sent. The ledger is `<data>/receipts/<journal_id>`, because
+/// action numbers are unique within one journal only; `journal_id` must be letters, digits, `-` and `_`. Every problem is listed.
+pub fn assemble(config: &ActuatorsConfig, data: &Path, journal_id: &str) -> Result<Assembled, Vec<Fault>> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if journal_id.is_empty() || journal_id.len() > 128 || !journal_id.chars().all(plain) {
+        let detail = format!("the journal's id is `{journal_id}`, expected letters, digits, `-` and `_`");
+        return Err(vec![Fault::new(FaultCode::Malformed, "open the receipts", detail)]);
+    }
+    let ledger = Arc::new(Ledger::open(&data.join("receipts").join(journal_id)).map_err(|fault| vec![fault])?);
+    let mut list = List::default();
+    list.add(config.exec.as_ref().map(|config| Exec::new(config, ledger.clone())));
+    list.add(config.http.as_ref().map(|config| Http::new(config, ledger.clone(), journal_id)));
+    let notify = list.add(Some(Notify::new(&config.notify.clone().unwrap_or_default(), ledger.clone())));
+    list.add(config.power.as_ref().map(|config| Power::new(config, ledger.clone())));
+    match notify {
+        Some(notify) if list.faults.is_empty() => Ok(Assembled { actuators: list.actuators, notify, ledger }),
+        _ => Err(list.faults),
+    }
+}
+
+/// As [`assemble`], for callers that need the actuators alone.
+pub fn build(config: &ActuatorsConfig, data: &Path, journal_id: &str) -> Result<Vec<Arc<dyn Actuator>>, Vec<Fault>> {
+    assemble(config, data, journal_id).map(|assembled| assembled.actuators)
+}
+
+#[derive(Default)]
+struct List {
+    actuators: Vec<Arc<dyn Actuator>>,
+    faults: Vec<Fault>,
+}
+
+impl List {
+    fn add<A: Actuator + 'static>(&mut self, built: Option<Result<A, Vec<Fault>>>) -> Option<Arc<A>> {
+        match built? {
+            Ok(actuator) => {
+                let actuator = Arc::new(actuator);
+                self.actuators.push(actuator.clone());
+                Some(actuator)
+            }
+            Err(faults) => {
+                self.faults.extend(faults);
+                None
+            }
+        }
+    }
+}
