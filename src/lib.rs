@@ -1,0 +1,8 @@
+//! The daemon's parts as a library: what stands around the kernel and touches the world.
+//!
+//! Deliberately absent: decisions. Nothing here proposes, rules or scores; the kernel does. An editor breaks this crate by handing
+//! the kernel something that is not in the journal, or by sending an effect before it is durable.
+
+pub mod config;
+pub mod journal;
+pub mod samples;
