@@ -20,6 +20,11 @@ impl Gauge {
         Gauge { key: SeriesKey::new(metric, labels.iter().map(|(name, value)| (*name, *value))), known: None }
     }
 
+    /// Whether the other names the same series.
+    pub(crate) fn is_of(&self, other: &Gauge) -> bool {
+        self.key == other.key
+    }
+
     /// Puts a value into the row of `into`, declaring the series where this epoch does not know it. Over the series limit
     /// nothing is put; the dictionary reports that. Values that are not finite are left out: they would not be measurements.
     pub(crate) fn push(&mut self, value: f64, dictionary: &mut Dictionary, into: &mut Observation) {

@@ -7,7 +7,10 @@
 
 pub mod derive;
 pub mod dictionary;
+pub mod exposition;
+pub mod host;
 pub mod http;
+pub mod normalise;
 pub mod smart;
 pub mod webhook;
 
