@@ -78,8 +78,12 @@ impl Store {
         }
         for i in pending.drain(..) {
             let sample = obs.samples[i as usize];
+            if sample.value.is_nan() {
+                // No number does not make a series live.
+                done.not_numbers += 1;
+                continue;
+            }
             match self.join_row(sensor, sample.series, number) {
-                // A NaN alone does not make a series.
                 Some((member, reference)) => put(&mut self.groups[number as usize], at, member, sample.value, reference, fresh, done),
                 None => done.refused_samples += 1,
             }
@@ -122,7 +126,7 @@ impl Store {
     }
 
     /// Takes a series out of its group at once; the sweep frees the memory.
-    fn leave(&mut self, slot: u32) {
+    pub(super) fn leave(&mut self, slot: u32) {
         let series = self.index.get(slot);
         let (group, member) = (series.group as usize, series.member);
         self.groups[group].members[member as usize] = NONE;

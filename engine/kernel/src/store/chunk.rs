@@ -344,7 +344,8 @@ mod tests {
                 let last = values[..rows].iter().copied().enumerate().rfind(|(_, value)| is_sample(*value));
                 prop_assert_eq!(chunk.last(member), last);
             }
-            prop_assert_eq!(chunk.times.decode(&mut [0; ROWS_MAX]), &times[..]);
+            let mut decoded = [0; ROWS_MAX];
+            prop_assert_eq!(chunk.times.decode(&mut decoded), &times[..]);
         }
     }
 }
