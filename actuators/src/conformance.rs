@@ -1,9 +1,19 @@
-//! What every actuator must do, run for each of them.
+//! What every actuator must do, run for each of them against something that counts at the far end.
+//!
+//! Also the small things all tests here share: a ledger, actions, a counting server, the corpus.
 
-use crate::Ledger;
-use homeostat_model::{Action, ActionId, Args, Class, Lease, Span, Time};
-use std::path::PathBuf;
-use std::sync::Arc;
+use crate::{Ledger, assemble};
+use axum::body::Bytes;
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use homeostat_model::{Action, ActionId, Actuator, Arg, Args, Class, FaultCode, Lease, Outcome, Receipt, Span, Time};
+use serde_json::json;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+/// Stands in every configuration; must never come back.
+const SECRET: &str = "hunter2-do-not-show";
 
 /// A ledger in a folder of its own.
 pub(crate) fn ledger() -> (tempfile::TempDir, Arc<Ledger>) {
@@ -33,13 +43,289 @@ pub(crate) fn action_with(id: u64, verb: &str, target: &str, args: Args) -> Acti
 
 /// A folder of the corpus; says loudly when it is absent.
 pub(crate) fn corpus(folder: &str) -> Option<PathBuf> {
-    let root = std::env::var("HOMEOSTAT_CORPUS")
-        .map(PathBuf::from)
-        .unwrap_or_else(|_| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/fixtures"));
-    let dir = root.join(folder);
+    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/fixtures");
+    let dir = std::env::var("HOMEOSTAT_CORPUS").map_or_else(|_| beside(), PathBuf::from).join(folder);
     if dir.is_dir() {
         return Some(dir);
     }
     eprintln!("SKIPPED: no corpus at {}", dir.display());
     None
+}
+
+/// A request as it came in.
+#[derive(Clone, Debug)]
+pub(crate) struct Seen {
+    pub method: Method,
+    pub uri: Uri,
+    pub headers: HeaderMap,
+    pub body: Vec<u8>,
+}
+
+impl Seen {
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+}
+
+/// A server on loopback that keeps what it is sent and answers by script; stopped when dropped.
+pub(crate) struct Server {
+    pub url: String,
+    seen: Arc<Mutex<Vec<Seen>>>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Server {
+    /// `answer` gets the number of the request (from 0) and the request.
+    pub(crate) async fn start(answer: impl Fn(usize, &Seen) -> Response + Clone + Send + Sync + 'static) -> Server {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let kept = seen.clone();
+        let app = axum::Router::new().fallback(move |method: Method, uri: Uri, headers: HeaderMap, body: Bytes| {
+            let (kept, answer) = (kept.clone(), answer.clone());
+            async move {
+                let seen = Seen { method, uri, headers, body: body.to_vec() };
+                let number = {
+                    let mut kept = kept.lock().unwrap();
+                    kept.push(seen.clone());
+                    kept.len() - 1
+                };
+                answer(number, &seen)
+            }
+        });
+        let task = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+        Server { url, seen, task }
+    }
+
+    pub(crate) fn seen(&self) -> Vec<Seen> {
+        self.seen.lock().unwrap().clone()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// An answer with a JSON body.
+pub(crate) fn answer(status: u16, body: serde_json::Value) -> Response {
+    (StatusCode::from_u16(status).unwrap(), body.to_string()).into_response()
+}
+
+/// A listener that takes connections, reads the request's first bytes and hangs up without an answer.
+pub(crate) struct HangsUp {
+    pub url: String,
+    count: Arc<AtomicUsize>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl HangsUp {
+    pub(crate) async fn start() -> HangsUp {
+        use tokio::io::AsyncReadExt;
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let count = Arc::new(AtomicUsize::new(0));
+        let counted = count.clone();
+        let task = tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                if stream.read(&mut [0; 1024]).await.is_ok_and(|read| read > 0) {
+                    counted.fetch_add(1, Ordering::SeqCst);
+                }
+            }
+        });
+        HangsUp { url, count, task }
+    }
+    pub(crate) fn count(&self) -> usize {
+        self.count.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for HangsUp {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// A port on loopback that is taken and that nobody listens on, until this one does.
+pub(crate) struct ClosedPort(tokio::net::TcpSocket);
+
+impl ClosedPort {
+    pub(crate) fn new() -> ClosedPort {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+        ClosedPort(socket)
+    }
+    pub(crate) fn address(&self) -> std::net::SocketAddr {
+        self.0.local_addr().unwrap()
+    }
+    pub(crate) fn open(self) -> tokio::net::TcpListener {
+        self.0.listen(16).unwrap()
+    }
+}
+
+/// One actuator under test.
+struct Subject {
+    actuator: Arc<dyn Actuator>,
+    /// An action that works.
+    good: Action,
+    /// How often the far end saw something.
+    count: Box<dyn Fn() -> usize>,
+    /// How often it sees something for one action.
+    once: usize,
+    _keep: Box<dyn std::any::Any>,
+}
+
+fn subject(config: serde_json::Value, name: &str) -> (tempfile::TempDir, Arc<dyn Actuator>) {
+    let dir = tempfile::tempdir().unwrap();
+    let built = assemble(&serde_json::from_value(config).unwrap(), dir.path(), "j1").unwrap_or_else(|faults| panic!("{faults:?}"));
+    let actuator = built.actuators.into_iter().find(|actuator| actuator.spec().id.as_str() == name).unwrap();
+    (dir, actuator)
+}
+
+async fn exec_subject() -> Subject {
+    let config = |file: &Path| {
+        json!({ "exec": { "commands": { "mark": {
+            "doc": "Marks.", "argv": ["sh", "-c", format!("echo x >> {}; echo $TOKEN", file.display())],
+            "env": { "TOKEN": SECRET } } } } })
+    };
+    let far = tempfile::tempdir().unwrap();
+    let file = far.path().join("far");
+    let (dir, actuator) = subject(config(&file), "exec");
+    let count = move || std::fs::read_to_string(&file).map_or(0, |text| text.lines().count());
+    Subject { actuator, good: action(1, "exec.mark", "node/m"), count: Box::new(count), once: 1, _keep: Box::new((dir, far)) }
+}
+
+async fn http_subject() -> Subject {
+    let server = Arc::new(Server::start(|_, _| answer(200, json!({ "echo": SECRET }))).await);
+    let config = json!({ "http": { "requests": { "poke": { "doc": "Pokes.", "send": {
+        "url": format!("{}/poke/{{target_name}}", server.url), "headers": { "authorization": SECRET } } } } } });
+    let (dir, actuator) = subject(config, "http");
+    let far = server.clone();
+    let count = move || far.seen().len();
+    Subject { actuator, good: action(1, "http.poke", "node/m"), count: Box::new(count), once: 1, _keep: Box::new((dir, server)) }
+}
+
+async fn notify_subject() -> Subject {
+    let server = Arc::new(Server::start(|_, _| answer(200, json!({ "id": "m1", "topic": SECRET }))).await);
+    let config = json!({ "notify": { "channels": { "phone": { "kind": "ntfy", "url": server.url, "topic": SECRET, "token": SECRET } } } });
+    let (dir, actuator) = subject(config, "notify");
+    let far = server.clone();
+    let good = action_with(1, "notify.send", "node/m", Args::from([("title".to_owned(), Arg::from("hello"))]));
+    Subject { actuator, good, count: Box::new(move || far.seen().len()), once: 1, _keep: Box::new((dir, server)) }
+}
+
+async fn power_subject() -> Subject {
+    let node = super::power::tests::SleepingNode::start().await;
+    let config = json!({ "power": node.config("a1:b2:c3:d4:e5:f6") });
+    let (dir, actuator) = subject(config, "power");
+    let packets = node.packets.clone();
+    let count = move || packets.load(Ordering::SeqCst);
+    Subject { actuator, good: action(1, "power.wake", "node/muscle"), count: Box::new(count), once: 3, _keep: Box::new((dir, node)) }
+}
+
+/// The suite.
+async fn conforms(subject: Subject) {
+    let Subject { actuator, good, count, once, _keep } = subject;
+    spec_is_complete(actuator.as_ref());
+    let shown = |what: &Outcome| assert!(!format!("{what:?}").contains("hunter2") && !format!("{what:?}").contains("a1:b2"), "{what:?}");
+
+    // Check is pure, and refuses what it does not know.
+    assert_eq!(actuator.check(&good), Ok(()));
+    let strange = Action { verb: format!("{}.none", actuator.spec().id).as_str().into(), ..good.clone() };
+    assert_eq!(actuator.check(&strange).unwrap_err().code, FaultCode::NotFound);
+    let Outcome::NotDone(fault) = actuator.apply(Time(0), &strange).await else { panic!("an unknown verb was applied") };
+    assert_eq!(fault.code, FaultCode::NeverStarted);
+
+    // A late lease: refused, nothing sent, and probe says so.
+    let Outcome::NotDone(fault) = actuator.apply(Time(60_001), &good).await else { panic!("a late action was applied") };
+    assert_eq!(fault.code, FaultCode::NeverStarted);
+    let Outcome::NotDone(fault) = actuator.probe(Time(60_002), &good).await else { panic!("a late action was started") };
+    assert_eq!((fault.code, count()), (FaultCode::NeverStarted, 0));
+
+    // Twice is once, and probe agrees.
+    let first = actuator.apply(Time(60_000), &good).await;
+    shown(&first);
+    assert!(matches!(first, Outcome::Done(_)), "{first:?}");
+    let second = actuator.apply(Time(60_000), &good).await;
+    let late = actuator.apply(Time(99_000), &good).await;
+    let probed = actuator.probe(Time(99_000), &good).await;
+    assert_eq!((&second, &late, &probed), (&first, &first, &first));
+    assert_eq!(count(), once, "what left the machine");
+
+    // An older daemon is fenced off once a newer one acted.
+    let newer = Action { id: ActionId(2), lease: Lease { generation: 2, ..good.lease }, ..good.clone() };
+    shown(&actuator.apply(Time(0), &newer).await);
+    let sent = count();
+    let older = Action { id: ActionId(3), ..good.clone() };
+    assert!(matches!(actuator.apply(Time(0), &older).await, Outcome::NotDone(_)));
+    assert_eq!(count(), sent);
+
+    // What cannot be taken back says so and does nothing.
+    if !actuator.spec().verbs[0].revertible {
+        let reverted = actuator.revert(Time(0), &good, &Receipt::default()).await;
+        assert!(matches!(&reverted, Outcome::NotDone(fault) if fault.code == FaultCode::NeverStarted), "{reverted:?}");
+        assert_eq!(count(), sent);
+    }
+}
+
+fn spec_is_complete(actuator: &dyn Actuator) {
+    let spec = actuator.spec();
+    assert!(!spec.verbs.is_empty());
+    for verb in &spec.verbs {
+        assert_eq!(verb.verb.actuator(), spec.id.as_str());
+        assert!(verb.doc.len() > 3 && verb.timeout > Span::ZERO, "{verb:?}");
+        assert!(verb.args.iter().all(|arg| arg.doc.len() > 2), "{verb:?}");
+        assert!(verb.opposite.as_ref() != Some(&verb.verb), "{verb:?}");
+    }
+}
+
+#[tokio::test]
+async fn exec_conforms() {
+    conforms(exec_subject().await).await;
+}
+
+#[tokio::test]
+async fn http_conforms() {
+    conforms(http_subject().await).await;
+}
+
+#[tokio::test]
+async fn notify_conforms() {
+    conforms(notify_subject().await).await;
+}
+
+#[tokio::test]
+async fn power_conforms() {
+    conforms(power_subject().await).await;
+}
+
+#[test]
+fn the_registry_lists_every_problem_and_always_has_notify() {
+    let dir = tempfile::tempdir().unwrap();
+    let faults = crate::build(
+        &serde_json::from_value(json!({
+            "exec": { "commands": { "x": { "doc": "X.", "argv": [] } } },
+            "http": { "requests": { "x": { "doc": "X.", "send": { "url": "ftp://x" } } } },
+            "notify": { "default": ["nobody"] },
+            "power": { "nodes": { "x": { "mac": "zz", "probe": { "tcp": "x" } } } } }))
+        .unwrap(),
+        dir.path(),
+        "j1",
+    )
+    .err()
+    .unwrap();
+    for part in ["exec.x", "http.x", "`notify`", "`power` node `x`"] {
+        assert!(faults.iter().any(|fault| fault.while_doing.contains(part)), "{part} in {faults:?}");
+    }
+    assert!(crate::build(&Default::default(), dir.path(), "../up").is_err());
+    let built = crate::build(&Default::default(), dir.path(), "j1").unwrap();
+    assert_eq!(built.iter().map(|actuator| actuator.spec().id.to_string()).collect::<Vec<_>>(), ["notify"]);
+    let wrong = serde_json::from_value::<crate::ActuatorsConfig>(json!({ "exec": { "comands": {} } })).unwrap_err().to_string();
+    assert!(wrong.contains("comands"), "{wrong}");
+    let schema = serde_json::to_value(schemars::schema_for!(crate::ActuatorsConfig)).unwrap();
+    assert!(schema.pointer("/$defs/CommandConfig/properties/env/additionalProperties").is_some(), "{schema}");
 }

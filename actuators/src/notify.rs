@@ -265,17 +265,20 @@ impl Notify {
         let message = Arc::new(message);
         let patience = self.patience(time_allowed(action, self.spec.timeout));
         let mut tasks = JoinSet::new();
-        for name in names.iter().filter(|name| !matches!(ends.get(*name), Some(End::Delivered | End::Sending))) {
+        for name in &names {
+            if matches!(ends.get(name), Some(End::Delivered | End::Sending)) {
+                continue;
+            }
             if let Err(fault) = self.ledger.note(mark, name, End::Sending.note()) {
                 tracing::warn!(%mark, %fault, "A channel's send was not noted.");
             }
             let delivery = self.channels[name].clone().deliver(self.client.clone(), message.clone(), patience);
+            ends.insert(name.clone(), End::Sending); // a task that panics leaves it so: unknown
             let name = name.clone();
             tasks.spawn(async move { (name, delivery.await) });
         }
         let mut told: BTreeMap<String, Delivery> = BTreeMap::new();
         while let Some(joined) = tasks.join_next().await {
-            // A task that panicked is missing here and stays `sending`: unknown.
             let Ok((name, delivery)) = joined else { continue };
             let end = End::of(&delivery);
             if let Err(fault) = self.ledger.note(mark, &name, end.note()) {

@@ -7,7 +7,7 @@
 
 pub mod magic;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use crate::args::{check_against, unknown_verb};
 use crate::ledger::{Begin, Ledger, Mark, doing, never_started, not_revertible, time_allowed};

@@ -32,8 +32,13 @@ impl Template {
                     plain.push(c);
                 }
                 '{' => {
-                    let name: String = chars.by_ref().take_while(|c| *c != '}').collect();
-                    if !is_name(&name) {
+                    let mut closed = false;
+                    let inside = |c: &char| {
+                        closed = *c == '}';
+                        !closed
+                    };
+                    let name: String = chars.by_ref().take_while(inside).collect();
+                    if !closed || !is_name(&name) {
                         return Err(format!("`{{{name}` is not a place: expected `{{name}}` (write `{{{{` for a brace) in `{text}`"));
                     }
                     if !plain.is_empty() {

@@ -64,7 +64,7 @@ async fn an_exit_status_is_an_answer_and_a_missing_program_never_started() {
 #[tokio::test]
 async fn at_its_time_the_whole_group_is_killed_and_the_end_is_unknown() {
     let (dir, mut exec) = exec(serde_json::json!({ "hang": {
-        "doc": "Hangs.", "argv": ["sh", "-c", "echo begun; sleep 600 & echo $! > child; echo $$ > leader; wait"], "timeout": "1s" } }));
+        "doc": "Hangs.", "argv": ["sh", "-c", "echo begun; sleep 600 & echo $! > child; echo $$ > leader; wait"], "timeout": "2s" } }));
     for command in exec.commands.values_mut() {
         command.config.working_dir = Some(dir.path().to_path_buf());
     }
@@ -93,7 +93,7 @@ async fn a_dropped_apply_leaves_no_process_and_an_unknown_end() {
     {
         let mut apply = exec.apply(Time(0), &action);
         while !leader.exists() {
-            tokio::select! { _ = &mut apply => panic!("it cannot end"), () = tokio::time::sleep(std::time::Duration::from_millis(2)) => {} }
+            tokio::select! { _ = &mut apply => panic!("it cannot end"), () = tokio::task::yield_now() => {} }
         }
         let Outcome::Unknown(fault) = exec.probe(Time(0), &action).await else { panic!() };
         assert!(fault.detail.starts_with("it still runs as process "), "{fault}");

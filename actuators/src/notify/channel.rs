@@ -106,7 +106,7 @@ async fn post(service: &Compiled, client: &reqwest::Client, message: &Message, p
     let unless_lost = |fault: Fault| if lost { Delivery::Unknown(fault) } else { Delivery::Refused(fault) };
     match exchange {
         Exchange::Answered(answer) => match service.evidence(&answer) {
-            Some(evidence) => Delivery::Delivered(evidence),
+            Some(evidence) => Delivery::Delivered(redactor.clean_head(&evidence, 200)),
             None if answer.is_success() => {
                 let detail = format!("{}; that is not what the service says of a delivered message", answer.shown(&redactor));
                 Delivery::Unknown(Fault::new(FaultCode::Malformed, doing, detail))

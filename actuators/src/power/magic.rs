@@ -84,7 +84,7 @@ mod tests {
         {
             assert!(text.parse::<Mac>().is_err(), "{text}");
         }
-        for text in ["", "secret-word", "a1:b2:c3", "1.2.3"] {
+        for text in ["", "secret-word", "aa:bb:cc", "1.2.3"] {
             let error = parse_secure_on(text).unwrap_err();
             assert!(text.is_empty() || !error.contains(text), "{error}");
         }
