@@ -260,11 +260,9 @@ pub(crate) fn check_against(verb: &VerbSpec, action: &Action) -> Result<(), Faul
         let known = verb.target_kinds.join(", ");
         return Err(Fault::new(FaultCode::Malformed, doing, format!("the target's kind is `{kind}`, expected one of: {known}")));
     }
-    if let Some(targets) = &verb.targets {
-        if !targets.contains(&action.target) {
-            let known = targets.iter().map(|target| target.as_str()).collect::<Vec<_>>().join(", ");
-            return Err(Fault::new(FaultCode::NotFound, doing, format!("no such target; there are: {known}")));
-        }
+    if let Some(targets) = verb.targets.as_ref().filter(|targets| !targets.contains(&action.target)) {
+        let known = targets.iter().map(|target| target.as_str()).collect::<Vec<_>>().join(", ");
+        return Err(Fault::new(FaultCode::NotFound, doing, format!("no such target; there are: {known}")));
     }
     verb.check_args(&action.args).map_err(|problems| Fault::new(FaultCode::Malformed, doing, problems.join("; ")))
 }

@@ -79,10 +79,9 @@ impl Ledger {
 
     /// What is known of a mark. Changes nothing.
     pub fn look(&self, mark: Mark) -> Result<Begin, Fault> {
-        if let Some(text) = self.read(&self.path(mark, "done"))? {
-            if let Ok(outcome) = serde_json::from_str(&text) {
-                return Ok(Begin::Finished(outcome));
-            }
+        let ended = self.read(&self.path(mark, "done"))?;
+        if let Some(outcome) = ended.and_then(|text| serde_json::from_str(&text).ok()) {
+            return Ok(Begin::Finished(outcome));
         }
         Ok(self.started(mark)?.map_or(Begin::Fresh, Begin::Started))
     }
@@ -158,7 +157,7 @@ impl Ledger {
     }
 
     /// The way in for `apply`: `Ok` means "marked, go on"; `Err` holds the answer to give instead. A repeated number gets its
-    /// stored end (or `Unknown`), a late or superseded one `NotDone` with `NeverStarted` or `Conflict`.
+    /// stored end (or `Unknown`), a late or superseded one `NotDone` with `NeverStarted` or `Conflict`. An undoing is not bound to the action's lease.
     pub fn admit(&self, now: Time, action: &Action, mark: Mark) -> Result<(), Outcome> {
         let doing = doing(mark, action);
         let refuse = |fault: Fault| Outcome::NotDone(Fault::new(fault.code, doing.clone(), fault.detail));

@@ -5,6 +5,8 @@
 
 use homeostat_model::Secret;
 
+/// A shorter value (`1`, `on`) protects nothing, and taking it out would make every text unreadable.
+const SECRET_BYTES_MIN: usize = 4;
 /// What stands in the place of a secret.
 const MASK: &str = "<secret>";
 
@@ -26,11 +28,11 @@ impl std::fmt::Debug for Redactor {
 }
 
 impl Redactor {
-    /// Learns a secret: as it is, and as it looks inside a JSON string.
+    /// Learns a secret: as it is, and as it looks inside a JSON string. Values of fewer than four bytes are not taken out.
     pub fn learn(&mut self, secret: &str) {
         let escaped = serde_json::to_string(secret).unwrap_or_default();
         for form in [secret, escaped.trim_matches('"')] {
-            if !form.trim().is_empty() && !self.secrets.iter().any(|known| known == form) {
+            if form.trim().len() >= SECRET_BYTES_MIN && !self.secrets.iter().any(|known| known == form) {
                 self.secrets.push(form.to_owned());
             }
         }
@@ -82,6 +84,7 @@ mod tests {
         redactor.learn("hun\"ter2");
         redactor.learn("hun\"ter2-long");
         redactor.learn("");
+        redactor.learn("a b");
         assert_eq!(
             redactor.clean_tail("a hun\"ter2-long b \u{1b}[31m{\"t\":\"hun\\\"ter2\"}", 100),
             "a <secret> b [31m{\"t\":\"<secret>\"}"

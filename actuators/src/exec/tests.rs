@@ -172,3 +172,14 @@ fn every_problem_of_a_configuration_is_listed() {
         assert!(text.contains(part), "{part} in\n{text}");
     }
 }
+
+#[tokio::test]
+async fn it_runs_as_the_user_it_is_told() {
+    let (own, own_group) = (rustix::process::getuid(), rustix::process::getgid());
+    // Only root can become somebody else.
+    let (uid, gid) = if own.is_root() { (65_534, 65_534) } else { (own.as_raw(), own_group.as_raw()) };
+    let (_dir, exec) = exec(serde_json::json!({ "who": { "doc": "Says who.", "argv": ["id"], "user": { "uid": uid, "gid": gid } } }));
+    let observed = done(exec.apply(Time(0), &action(1, "exec.who", "node/m")).await);
+    assert!(observed.contains(&format!("uid={uid}")) && observed.contains(&format!("gid={gid}")), "{observed}");
+    assert!(!own.is_root() || !observed.contains("0(root)"), "no group of root is kept: {observed}");
+}
