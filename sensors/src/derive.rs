@@ -19,7 +19,8 @@ pub trait Derive: Send {
     fn declared(&mut self, declared: &[SeriesDecl], first: u32, dictionary: &mut Dictionary, into: &mut Observation);
 
     /// The observation holds all of the source's samples; derived ones are pushed to `into.samples` (stamp `into.at`) or
-    /// `into.stamped`. Not called for blind reads.
+    /// `into.stamped`. Also called for blind reads, where only the sensor's own series (`up`) have values, in `into.stamped`:
+    /// nothing may then be pushed to `into.samples`.
     fn derive(&mut self, dictionary: &mut Dictionary, into: &mut Observation);
 }
 
@@ -37,9 +38,7 @@ pub fn apply(deriver: &mut dyn Derive, dictionary: &mut Dictionary, into: &mut O
         let derived = std::mem::replace(&mut into.declared, source);
         into.declared.extend(derived);
     }
-    if into.health < homeostat_model::Health::Blind {
-        deriver.derive(dictionary, into);
-    }
+    deriver.derive(dictionary, into);
 }
 
 #[cfg(test)]
@@ -96,6 +95,6 @@ mod tests {
         dictionary.begin(&mut into);
         into.health = Health::Blind;
         apply(&mut deriver, &mut dictionary, &mut into);
-        assert!(into.samples.is_empty(), "a blind read derives nothing");
+        assert!(into.samples.is_empty(), "from nothing follows nothing");
     }
 }

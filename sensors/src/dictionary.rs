@@ -55,7 +55,6 @@ impl Dictionary {
         }
         if self.numbers.len() >= self.series_max {
             self.refused += 1;
-            // Dead series may fill the dictionary; a new epoch keeps only what is alive. If all are alive, the limit holds.
             return None;
         }
         let number = self.numbers.len() as u32;
@@ -72,8 +71,12 @@ impl Dictionary {
     /// Closes a read: everything declared counts as handed over. Must be the last thing before the read future ends, with no
     /// `await` after it. Reports refused declarations as one `Limit` fault.
     pub fn commit(&mut self, into: &mut Observation) {
+        self.commit_live(into.samples.len() + into.stamped.len(), into);
+    }
+
+    /// The same for a sensor whose reads do not carry every living series each time: `live` is how many there are.
+    pub fn commit_live(&mut self, live: usize, into: &mut Observation) {
         self.committed = self.numbers.len();
-        let live = into.samples.len() + into.stamped.len();
         if self.refused > 0 {
             let detail = format!(
                 "{} series were left out: the limit is {} series (`series_max`), {} had a value in this read",
@@ -82,7 +85,14 @@ impl Dictionary {
             into.fault(Fault::new(FaultCode::Limit, format!("number the series of `{}`", into.sensor), detail));
         }
         let seen = into.health < homeostat_model::Health::Blind;
-        self.stale = seen && (self.committed > CHURN_FACTOR * live + CHURN_SLACK || (self.refused > 0 && 2 * live < self.series_max));
+        // The dead may hold the places of the living: a new epoch helps if all that is alive would fit.
+        let crowded = self.refused > 0 && live as u64 + self.refused <= self.series_max as u64;
+        self.stale = seen && (self.committed > CHURN_FACTOR * live + CHURN_SLACK || crowded);
+    }
+
+    /// The next read starts a new epoch. To be called after [`Dictionary::commit`].
+    pub fn expire(&mut self) {
+        self.stale = true;
     }
 
     /// Starts a new epoch: all series will be declared again.
