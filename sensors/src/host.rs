@@ -138,8 +138,8 @@ pub struct HostSensor {
     node: String,
     filesystems: Filesystems,
     work: Work,
-    /// Raised with every machine that is built anew, so that its dictionary does not repeat an epoch.
-    built: u32,
+    /// The first epoch that was never handed over: a machine that is built anew begins there, so that none is repeated.
+    epoch: u32,
 }
 
 impl HostSensor {
@@ -147,17 +147,17 @@ impl HostSensor {
     pub fn new(config: &HostConfig) -> HostSensor {
         let node = config.node.clone().unwrap_or_else(host_name);
         let filesystems = Filesystems::new(&config.root, &config.ignore_mounts);
-        HostSensor { config: config.clone(), node, filesystems, work: Work::Lost, built: 0 }
+        HostSensor { config: config.clone(), node, filesystems, work: Work::Lost, epoch: 0 }
     }
 
-    fn build(&mut self) -> Box<Machine> {
+    fn build(&self) -> Box<Machine> {
         let node = self.node.as_str();
         let mut dictionary = Dictionary::new(SERIES_MAX);
-        (0..self.built).for_each(|_| dictionary.renew());
-        self.built += 1;
+        (0..self.epoch).for_each(|_| dictionary.renew());
+        let files = Files::new(&self.config.root);
         Box::new(Machine {
-            files: Files::new(&self.config.root),
-            counters: Counters::new(node),
+            counters: Counters::new(node, &files),
+            files,
             thermal: Thermal::new(node),
             rapl: Rapl::new(node),
             mounts: filesystems::MountSeries::new(node),
@@ -197,6 +197,7 @@ impl HostSensor {
         match handle.await {
             Ok(mut machine) => {
                 take(&mut machine.row, into);
+                self.epoch = into.epoch + 1;
                 self.work = Work::Idle(machine);
             }
             Err(error) => {

@@ -112,7 +112,7 @@ const DISKS_MAX: usize = 1024;
 #[derive(Debug)]
 pub(super) struct Counters {
     node: String,
-    paths: Option<Paths>,
+    paths: Paths,
     last: Option<(Instant, Option<CpuTimes>)>,
     cores: u32,
     pressures: [Pressure; 3],
@@ -127,7 +127,7 @@ pub(super) struct Counters {
     uptime: Gauge,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug, Default)]
 struct Paths {
     stat: PathBuf,
     loadavg: PathBuf,
@@ -138,7 +138,8 @@ struct Paths {
 }
 
 impl Counters {
-    pub(super) fn new(node: &str) -> Counters {
+    pub(super) fn new(node: &str, files: &Files) -> Counters {
+        let path = |below: &str| files.path(below);
         let gauge = |metric: &str| Gauge::new(metric, &[("node", node)]);
         let pressure = |what| Pressure {
             what,
@@ -148,7 +149,14 @@ impl Counters {
         };
         Counters {
             node: node.to_owned(),
-            paths: None,
+            paths: Paths {
+                stat: path("proc/stat"),
+                loadavg: path("proc/loadavg"),
+                meminfo: path("proc/meminfo"),
+                uptime: path("proc/uptime"),
+                diskstats: path("proc/diskstats"),
+                block: path("sys/block"),
+            },
             last: None,
             cores: 0,
             pressures: [pressure("cpu"), pressure("memory"), pressure("io")],
@@ -165,16 +173,7 @@ impl Counters {
     }
 
     pub(super) fn read(&mut self, now: Instant, files: &mut Files, once: &mut Once, dictionary: &mut Dictionary, into: &mut Observation) {
-        let path = |below: &str| files.path(below);
-        let paths = self.paths.get_or_insert_with(|| Paths {
-            stat: path("proc/stat"),
-            loadavg: path("proc/loadavg"),
-            meminfo: path("proc/meminfo"),
-            uptime: path("proc/uptime"),
-            diskstats: path("proc/diskstats"),
-            block: path("sys/block"),
-        });
-        let paths = paths.clone();
+        let paths = std::mem::take(&mut self.paths);
         let elapsed = self.last.map(|(last, _)| now.duration_since(last).as_secs_f64()).filter(|seconds| *seconds > 0.0);
         let cpu = self.read_cpu(&paths, files, once, dictionary, into);
         self.read_load(&paths, files, once, dictionary, into);
@@ -182,6 +181,7 @@ impl Counters {
         self.read_pressure(elapsed, files, once, dictionary, into);
         self.read_disks(elapsed, &paths, files, once, dictionary, into);
         self.last = Some((now, cpu));
+        self.paths = paths;
     }
 
     fn read_cpu(

@@ -12,7 +12,7 @@ use homeostat_model::{Fault, FaultCode, Observation};
 use rustix::fs::{StatVfs, StatVfsMountFlags};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc as std_mpsc;
+use std::sync::{Arc, mpsc as std_mpsc};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -141,7 +141,7 @@ impl Fill {
 }
 
 /// A mount and its fill.
-pub type MountRow = (Mount, Fill);
+pub type MountRow = (Arc<Mount>, Fill);
 
 /// How a mount is asked; tests put their own in.
 type Ask = fn(&Path) -> std::io::Result<Fill>;
@@ -221,22 +221,29 @@ pub(super) struct Filesystems {
     hanging: Vec<Asker>,
     /// Mounts that refused, so that it is said once.
     refused: BTreeSet<String>,
+    /// The list of mounts as it was last read, and what it said: it seldom changes.
+    text: Vec<u8>,
+    mounts: Vec<Arc<Mount>>,
 }
 
 impl Filesystems {
     pub(super) fn new(root: &Path, ignored: &[String]) -> Filesystems {
         let (root, ignored) = (root.to_owned(), ignored.to_vec());
-        Filesystems { root, ignored, ask, asker: None, hanging: Vec::new(), refused: BTreeSet::new() }
+        Filesystems { root, ignored, ask, asker: None, hanging: Vec::new(), refused: BTreeSet::new(), text: Vec::new(), mounts: Vec::new() }
     }
 
     /// The machine's mounts. Below another root than `/`, `/proc/self` would be this process, whose mounts are others.
-    fn mounts(&self) -> std::io::Result<Vec<Mount>> {
+    fn mounts(&mut self) -> std::io::Result<Vec<Arc<Mount>>> {
         let own = self.root.join("proc/self/mounts");
         let text = match std::fs::read(self.root.join("proc/1/mounts")) {
             Ok(text) if self.root != Path::new("/") => text,
             _ => std::fs::read(own)?,
         };
-        Ok(parse_mounts(&String::from_utf8_lossy(&text), &self.ignored))
+        if text != self.text {
+            self.mounts = parse_mounts(&String::from_utf8_lossy(&text), &self.ignored).into_iter().map(Arc::new).collect();
+            self.text = text;
+        }
+        Ok(self.mounts.clone())
     }
 
     /// Asks all mounts, until `deadline` in all. Faults name those that hang, refuse, or are too many.
@@ -257,6 +264,7 @@ impl Filesystems {
             faults.push(Fault::new(FaultCode::Limit, DOING, detail));
             mounts.truncate(MOUNTS_MAX);
         }
+        self.refused.retain(|refused| mounts.iter().any(|mount| mount.mountpoint == *refused));
         self.recover(deadline).await;
         let mut rows = Vec::with_capacity(mounts.len());
         let count = mounts.len() as u32;
@@ -333,7 +341,7 @@ impl Filesystems {
 #[derive(Debug)]
 pub(super) struct MountSeries {
     node: String,
-    mounts: BTreeMap<Mount, [Gauge; 5]>,
+    mounts: BTreeMap<Arc<Mount>, [Gauge; 5]>,
 }
 
 const METRICS: [&str; 5] =
@@ -352,7 +360,7 @@ impl MountSeries {
             if !self.mounts.contains_key(mount) {
                 let labels =
                     [("node", self.node.as_str()), ("mountpoint", &mount.mountpoint), ("device", &mount.device), ("fstype", &mount.fstype)];
-                self.mounts.insert(mount.clone(), METRICS.map(|metric| Gauge::new(metric, &labels)));
+                self.mounts.insert(Arc::clone(mount), METRICS.map(|metric| Gauge::new(metric, &labels)));
             }
             let Some(gauges) = self.mounts.get_mut(mount) else { continue };
             let ratio = fill.avail_bytes / fill.size_bytes;

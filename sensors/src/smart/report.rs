@@ -80,7 +80,7 @@ fn is_asleep(document: &Value, status: u64) -> bool {
     if messages.peek().is_none() {
         return document.get("device").is_some();
     }
-    messages.any(|(text, _)| asleep(text)) || document.get("power_mode").is_some()
+    messages.any(|(text, _)| asleep(text)) || document.get("power_mode").is_some_and(|mode| asleep(&mode.to_string()))
 }
 
 fn messages(document: &Value) -> impl Iterator<Item = (&str, &str)> {

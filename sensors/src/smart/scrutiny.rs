@@ -9,11 +9,12 @@ use super::health::DiskSeries;
 use super::risk::command_timeouts;
 use super::{DISKS_MAX, DiskHealth};
 use crate::dictionary::Dictionary;
-use crate::http::{HttpConfig, HttpReader};
-use homeostat_model::{BoxFuture, Fault, FaultCode, Health, Observation, Sensor, SensorId, SensorSpec, Span, Time};
+use crate::http::{BasicAuth, HttpConfig, HttpReader, TlsConfig};
+use homeostat_model::{BoxFuture, Fault, FaultCode, Health, Observation, Secret, Sensor, SensorId, SensorSpec, Span, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// A week of results of one disk has some 100 KiB.
 const BODY_BYTES_MAX: usize = 16 << 20;
@@ -26,7 +27,7 @@ pub struct ScrutinyConfig {
     #[serde(default = "default_name")]
     pub name: String,
     /// Where Scrutiny is, without a path unless it sits below one: `http://nas:8080`.
-    pub http: HttpConfig,
+    pub url: String,
     /// The label `node` of disks whose collector gives no host id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
@@ -42,6 +43,32 @@ pub struct ScrutinyConfig {
     #[serde(default = "default_age_max")]
     #[schemars(with = "String")]
     pub age_max: Span,
+    /// For a proxy before Scrutiny: a token sent as `Authorization: Bearer …`: `${env:NAME}`, `${file:/path}` or text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub bearer: Option<Secret>,
+    /// For a proxy before Scrutiny: a name and password sent as `Authorization: Basic …`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub basic: Option<BasicAuth>,
+    /// More request headers; values may be secrets.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(with = "BTreeMap<String, String>")]
+    pub headers: BTreeMap<String, Secret>,
+    /// How far to trust the server's certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsConfig>,
+}
+
+impl ScrutinyConfig {
+    fn http(&self) -> HttpConfig {
+        HttpConfig {
+            bearer: self.bearer.clone(),
+            basic: self.basic.clone(),
+            headers: self.headers.clone(),
+            tls: self.tls.clone(),
+            ..HttpConfig::plain(&self.url)
+        }
+    }
 }
 
 fn default_name() -> String {
@@ -164,7 +191,7 @@ fn read_attribute(id: &str, attribute: &Value, health: &mut DiskHealth) {
 
 fn document(body: &[u8], doing: &str) -> Result<Value, Fault> {
     let value: Value = serde_json::from_slice(body)
-        .map_err(|error| Fault::new(FaultCode::Malformed, doing, format!("not JSON: {error}; does `http.url` name Scrutiny?")))?;
+        .map_err(|error| Fault::new(FaultCode::Malformed, doing, format!("not JSON: {error}; does `url` name Scrutiny?")))?;
     if value["success"] == false {
         return Err(Fault::new(FaultCode::Failed, doing, "Scrutiny answered `success: false`; its log says why"));
     }
@@ -189,7 +216,7 @@ pub struct ScrutinySensor {
 impl ScrutinySensor {
     /// A sensor; fails as [`HttpReader::new`] does. No IO.
     pub fn new(config: &ScrutinyConfig) -> Result<ScrutinySensor, Fault> {
-        let reader = HttpReader::new(&config.http, config.timeout)?;
+        let reader = HttpReader::new(&config.http(), config.timeout)?;
         let base = reader.url().trim_end_matches('/').to_owned();
         let dictionary = Dictionary::new(DISKS_MAX * 20);
         Ok(ScrutinySensor { config: config.clone(), reader, base, body: Vec::new(), series: Vec::new(), dictionary })

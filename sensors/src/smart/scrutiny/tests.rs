@@ -47,7 +47,7 @@ async fn serve(app: Router) -> (String, tokio::task::JoinHandle<()>) {
 }
 
 fn sensor(url: &str) -> ScrutinySensor {
-    let config: ScrutinyConfig = serde_json::from_value(json!({"http": {"url": url}})).unwrap();
+    let config: ScrutinyConfig = serde_json::from_value(json!({"url": url})).unwrap();
     ScrutinySensor::new(&config).unwrap()
 }
 

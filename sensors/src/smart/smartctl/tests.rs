@@ -143,4 +143,14 @@ fn configuration_has_defaults_and_refuses_relative_paths() {
     assert_eq!(config, SmartConfig::default());
     let config: SmartConfig = serde_json::from_str(r#"{"devices":[{"path":"sda","type":"sat"}]}"#).unwrap();
     assert!(SmartSensor::new(&config).unwrap_err().detail.contains("/dev/sda"));
+    for schema in [
+        schemars::schema_for!(SmartConfig),
+        schemars::schema_for!(crate::smart::ScrutinyConfig),
+        schemars::schema_for!(crate::host::HostConfig),
+    ] {
+        let schema = schema.as_value();
+        assert_eq!(schema["properties"]["interval"]["type"], "string", "{schema}");
+        let undocumented = schema["properties"].as_object().unwrap().iter().find(|(_, property)| property["description"].is_null());
+        assert_eq!(undocumented, None);
+    }
 }
