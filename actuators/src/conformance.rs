@@ -329,3 +329,190 @@ fn the_registry_lists_every_problem_and_always_has_notify() {
     let schema = serde_json::to_value(schemars::schema_for!(crate::ActuatorsConfig)).unwrap();
     assert!(schema.pointer("/$defs/CommandConfig/properties/env/additionalProperties").is_some(), "{schema}");
 }
+
+/// Every field of the configuration at least once, as people write it.
+const WHOLE: &str = r#"
+{
+  "exec": {
+    "commands": {
+      "cleanup": {
+        "doc": "Deletes old container images.",
+        "argv": [
+          "ssh",
+          "-o",
+          "BatchMode=yes",
+          "{target_name}",
+          "sudo",
+          "crictl",
+          "rmi",
+          "--prune",
+          "--older-than={age}"
+        ],
+        "args": {
+          "age": {
+            "kind": "text",
+            "doc": "Age such as 24h.",
+            "pattern": "[0-9]+h",
+            "max_bytes": 8,
+            "default": "24h"
+          }
+        },
+        "class": "disruptive",
+        "timeout": "2m",
+        "settle": "5m",
+        "working_dir": "/var/lib/homeostat",
+        "env": {
+          "SSH_AUTH_SOCK": "${file:/run/secrets/agent}"
+        },
+        "target_kinds": [
+          "node"
+        ],
+        "opposite": "exec.restore",
+        "user": {
+          "uid": 1000,
+          "gid": 1000
+        }
+      }
+    }
+  },
+  "http": {
+    "requests": {
+      "scale": {
+        "doc": "Sets how many replicas run.",
+        "args": {
+          "replicas": {
+            "kind": "int",
+            "doc": "How many.",
+            "min": 0,
+            "max": 5
+          }
+        },
+        "send": {
+          "method": "PATCH",
+          "url": "https://kube.lan:6443/apis/apps/v1/namespaces/lab/deployments/{target_name}/scale",
+          "headers": {
+            "authorization": "${file:/run/secrets/kube}",
+            "content-type": "application/merge-patch+json"
+          },
+          "json": {
+            "spec": {
+              "replicas": "{replicas}"
+            }
+          },
+          "expect_status": [
+            200
+          ],
+          "expect_body": "\"replicas\""
+        },
+        "class": "reversible",
+        "timeout": "30s",
+        "settle": "2m",
+        "idempotent": true,
+        "attempts": 3,
+        "backoff": "500ms",
+        "target_kinds": [
+          "deployment"
+        ],
+        "probe": {
+          "url": "https://kube.lan:6443/apis/apps/v1/namespaces/lab/deployments/{target_name}/scale",
+          "headers": {
+            "authorization": "${file:/run/secrets/kube}"
+          },
+          "expect_json_pointer": "/spec/replicas",
+          "equals": "{replicas}"
+        },
+        "revert": {
+          "method": "PATCH",
+          "url": "https://kube.lan:6443/x/{target_name}",
+          "json": {
+            "spec": {
+              "replicas": 1
+            }
+          }
+        }
+      }
+    }
+  },
+  "notify": {
+    "default": [
+      "phone",
+      "chat"
+    ],
+    "dedup_window": "60s",
+    "timeout": "60s",
+    "attempts": 4,
+    "backoff": "1s",
+    "channels": {
+      "phone": {
+        "kind": "ntfy",
+        "url": "https://ntfy.sh",
+        "topic": "${env:NTFY_TOPIC}",
+        "token": "${env:NTFY_TOKEN}",
+        "template": "{text} ({action})"
+      },
+      "chat": {
+        "kind": "telegram",
+        "token": "${env:TELEGRAM_TOKEN}",
+        "chat_id": -1001234567890
+      },
+      "team": {
+        "kind": "slack",
+        "webhook_url": "${file:/run/secrets/slack}"
+      },
+      "guild": {
+        "kind": "discord",
+        "webhook_url": "${env:DISCORD_URL}"
+      },
+      "hook": {
+        "kind": "webhook",
+        "url": "${env:HOOK_URL}",
+        "headers": {
+          "x-key": "${env:HOOK_KEY}"
+        },
+        "body": {
+          "msg": "{title}: {text}",
+          "node": "{target}"
+        }
+      },
+      "daemon-log": {
+        "kind": "log"
+      }
+    }
+  },
+  "power": {
+    "poll": "2s",
+    "packet_gap": "100ms",
+    "resend_at": [
+      "0s",
+      "30s",
+      "90s"
+    ],
+    "settle": "5m",
+    "nodes": {
+      "nas": {
+        "mac": "00:11:22:33:44:55",
+        "broadcast": "192.168.1.255:9",
+        "interface_address": "192.168.1.2",
+        "secure_on": "${env:NAS_SECUREON}",
+        "probe": {
+          "tcp": "nas.lan:22"
+        },
+        "boot_timeout": "300s"
+      }
+    }
+  }
+}
+"#;
+
+#[test]
+fn a_whole_configuration_reads_builds_and_survives_writing() {
+    let config: crate::ActuatorsConfig = serde_json::from_str(WHOLE).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let built = crate::build(&config, dir.path(), "j1").unwrap_or_else(|faults| panic!("{faults:#?}"));
+    let verbs: Vec<String> = built.iter().flat_map(|actuator| actuator.spec().verbs).map(|verb| verb.verb.to_string()).collect();
+    assert_eq!(verbs, ["exec.cleanup", "http.scale", "notify.send", "power.wake"]);
+    built.iter().for_each(|actuator| spec_is_complete(actuator.as_ref()));
+    let written = serde_json::to_string(&config).unwrap();
+    let again: crate::ActuatorsConfig = serde_json::from_str(&written).unwrap();
+    assert_eq!(serde_json::to_string(&again).unwrap(), written); // literal secrets are not written, so the texts are compared
+}
