@@ -6,3 +6,14 @@
 pub mod config;
 pub mod journal;
 pub mod samples;
+pub mod clock;
+pub mod boot;
+pub mod driver;
+pub mod dispatch;
+pub mod sensing;
+pub mod live;
+pub mod replay;
+pub mod virtual_time;
+pub mod own_base;
+pub mod rules;
+pub mod daemon;

@@ -1,0 +1,23 @@
+# The two commands of the README, and what developers need.
+CARGO ?= cargo
+DATA ?= data
+
+.PHONY: run test bench lint tools
+
+run: ## builds the daemon and lets it watch this machine
+	$(CARGO) run --release --bin homeostat -- run --data $(DATA)
+
+test: tools ## installs what the tests need, then runs all of them
+	$(CARGO) test --workspace
+	$(CARGO) test --release -p homeostat-kernel --lib policy
+
+bench: ## prints what performance we promise and what was measured
+	$(CARGO) bench --workspace --bench promises
+
+lint:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --offline check licenses bans sources; else echo "cargo-deny is not installed: licences and duplicates were not checked"; fi
+
+tools:
+	sh scripts/install-test-tools

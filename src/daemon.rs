@@ -1,0 +1,189 @@
+//! `homeostat run`: from a configuration to a running daemon, and back to an orderly end.
+//!
+//! Order matters: check everything, open the journal, start the kernel, then the sensors and the listeners; at the end the listeners
+//! stop first and the journal last. Deliberately absent: any look at what the daemon decides.
+
+use crate::clock::{Clock, SystemClock};
+use crate::config::{Config, Outside, SensorConfig};
+use crate::journal::Recorder;
+use crate::live::{self, Daemon, Handle, MakeSensor, Parts};
+use crate::rules;
+use anyhow::Context;
+use homeostat_model::{ActuatorSpec, Event, Fault, RuleSet, Sensor};
+use notify::Watcher;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+
+/// How long actions that are under way may take to end when the daemon stops.
+const STOP_PATIENCE: Duration = Duration::from_secs(10);
+/// Changes of files are looked at together after this quiet time.
+const RELOAD_QUIET: Duration = Duration::from_millis(300);
+
+/// What the command line says.
+#[derive(Clone, Debug, Default)]
+pub struct RunOptions {
+    /// The configuration file; none: the embedded defaults.
+    pub config: Option<PathBuf>,
+    /// The data directory, instead of the configuration's.
+    pub data: Option<PathBuf>,
+    /// The address, instead of the configuration's.
+    pub listen: Option<SocketAddr>,
+}
+
+/// Makes sensors out of their configuration.
+pub fn make_sensors(config: &Config) -> Vec<MakeSensor> {
+    config
+        .sensors
+        .iter()
+        .map(|(name, sensor)| {
+            let (name, sensor) = (name.clone(), sensor.clone());
+            Arc::new(move || make_sensor(&name, &sensor)) as MakeSensor
+        })
+        .collect()
+}
+
+/// Makes one sensor.
+///
+/// # Errors
+/// The sensor's own check of its configuration.
+pub fn make_sensor(name: &str, config: &SensorConfig) -> Result<Box<dyn Sensor>, Fault> {
+    config.named(name).build()
+}
+
+/// The servers that sensors read: URL and sensor.
+pub fn servers(config: &Config) -> Vec<(String, String)> {
+    config.sensors.iter().filter_map(|(name, sensor)| sensor.url().map(|url| (url.to_owned(), name.clone()))).collect()
+}
+
+/// Runs the daemon until it is told to stop.
+///
+/// # Errors
+/// The configuration is broken, the journal cannot be opened, or the address is taken.
+pub async fn run(options: RunOptions) -> anyhow::Result<()> {
+    let config = Config::load(options.config.as_deref(), &Outside::real())?;
+    let data = options.data.clone().unwrap_or_else(|| config.data_dir(&Outside::real()));
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+    let (recorder, opened) = Recorder::open(&data, config.journal_settings(), clock.now())?;
+    let assembled = homeostat_actuators::registry::assemble(&config.actuators, &data, &opened.journal_id).map_err(joined)?;
+    let specs: Vec<ActuatorSpec> = assembled.actuators.iter().map(|actuator| actuator.spec()).collect();
+    let rules = rules::rule_set(&config, specs.clone(), &servers(&config))?;
+    let notify = assembled.notify;
+    let seed = clock.now().millis() as u64;
+    let daemon = live::start(Parts {
+        dir: data.clone(),
+        clock,
+        sensors: make_sensors(&config),
+        actuators: assembled.actuators,
+        announce: Arc::new(move |notice| {
+            let notify = Arc::clone(&notify);
+            Box::pin(async move { notify.announce(&notice).await })
+        }),
+        rules: rules.clone(),
+        journal: config.journal_settings(),
+        seed,
+        opened: Some((recorder, opened)),
+    })?;
+    let (stop, stopping) = watch::channel(false);
+    let serve = crate::http::ServeOptions::new(&config, &data, options.listen);
+    let listen = serve.listen;
+    let mut server = tokio::spawn(crate::http::serve(daemon.handle(), serve, stopping));
+    let reloads = watch_rules(&options, &config, rules, specs, daemon.handle());
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    tracing::info!(listen = %listen, data = %data.display(), "Homeostat is running.");
+    let ended = tokio::select! {
+        signal = stop_signal() => signal.map(|name| tracing::info!(signal = name, "Stopping.")).map_err(Into::into),
+        served = &mut server => match served {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(anyhow::Error::from(error).context(format!("the HTTP interface on {listen} ended"))),
+            Err(error) => Err(error.into()),
+        },
+    };
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    drop(reloads);
+    let _ = stop.send(true);
+    end(daemon, server).await;
+    ended
+}
+
+async fn end(daemon: Daemon, server: tokio::task::JoinHandle<std::io::Result<()>>) {
+    daemon.stop(STOP_PATIENCE).await;
+    // Its connections end with it; a page that is still being read must not hold the daemon.
+    server.abort();
+}
+
+fn joined(faults: Vec<Fault>) -> anyhow::Error {
+    anyhow::anyhow!("the actuators' configuration has {} problem(s):\n{}", faults.len(), faults.iter().map(|f| format!("  {f}")).collect::<Vec<_>>().join("\n"))
+}
+
+async fn stop_signal() -> std::io::Result<&'static str> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        _ = terminate.recv() => Ok("SIGTERM"),
+        pressed = tokio::signal::ctrl_c() => pressed.map(|()| "SIGINT"),
+    }
+}
+
+/// Keeps the watcher alive; watching ends when it is dropped.
+pub struct Reloads {
+    _watcher: Option<notify::RecommendedWatcher>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Reloads {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Loads rules again when a policy or the configuration changes, and on SIGHUP. Sensors, actuators and listeners stay as they are
+/// until a restart.
+fn watch_rules(options: &RunOptions, config: &Config, loaded: RuleSet, specs: Vec<ActuatorSpec>, handle: Handle) -> Reloads {
+    let (changed, changes) = mpsc::channel(1);
+    let mut paths: Vec<PathBuf> = config.policies.dir.iter().cloned().collect();
+    // A file that is replaced gets a new inode, so its folder is watched.
+    paths.extend(options.config.as_deref().and_then(Path::parent).map(|parent| if parent.as_os_str().is_empty() { PathBuf::from(".") } else { parent.to_owned() }));
+    let watcher = watcher(&paths, changed).map_err(|error| tracing::warn!(error = %error, "Files cannot be watched; send SIGHUP to reload.")).ok();
+    let task = tokio::spawn(reload(options.config.clone(), servers(config), loaded, specs, handle, changes));
+    Reloads { _watcher: watcher, task }
+}
+
+fn watcher(paths: &[PathBuf], changed: mpsc::Sender<()>) -> anyhow::Result<notify::RecommendedWatcher> {
+    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        if event.is_ok_and(|event| !event.kind.is_access()) {
+            // One waiting signal stands for any number of changes.
+            let _ = changed.try_send(());
+        }
+    })?;
+    for path in paths {
+        watcher.watch(path, notify::RecursiveMode::NonRecursive).with_context(|| format!("watch {}", path.display()))?;
+    }
+    Ok(watcher)
+}
+
+async fn reload(config: Option<PathBuf>, servers: Vec<(String, String)>, mut loaded: RuleSet, specs: Vec<ActuatorSpec>, handle: Handle, mut changes: mpsc::Receiver<()>) {
+    let Ok(mut hangup) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()) else { return };
+    let mut watching = true;
+    loop {
+        tokio::select! {
+            changed = changes.recv(), if watching => watching = changed.is_some(),
+            _ = hangup.recv() => {}
+        }
+        tokio::time::sleep(RELOAD_QUIET).await;
+        while changes.try_recv().is_ok() {}
+        match rules::reread(config.as_deref(), specs.clone(), &servers) {
+            Ok(rules) if rules == loaded => {}
+            Ok(rules) => {
+                tracing::info!(policies = rules.policies.len(), "Loading changed rules.");
+                loaded = rules.clone();
+                if let Err(refused) = handle.submit(Event::Loaded(Box::new(rules))).await {
+                    tracing::error!(refused = %refused, "The changed rules were not taken in.");
+                }
+            }
+            Err(error) => tracing::error!(error = format!("{error:#}"), "The changed rules cannot be read; the old ones stay."),
+        }
+    }
+}

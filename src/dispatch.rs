@@ -1,0 +1,133 @@
+//! Sends what was admitted, and brings back what the actuators know. The one place where `apply` and `probe` are called.
+//!
+//! Each action runs in a task of its own, within its timeout; a panic in an actuator is caught and is an outcome that nobody
+//! knows. The answer is handed in until the driver has taken it: an outcome must not be lost. An editor breaks this by calling an
+//! actuator with anything but what came out of an [`Effect`].
+
+use crate::clock::Clock;
+use crate::live::Handle;
+use homeostat_kernel::Effect;
+use homeostat_model::{Action, ActionId, Actuator, BoxFuture, Event, Fault, FaultCode, Notice, Outcome, Time};
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+/// How much longer than the action's own timeout the driver waits for an actuator that should have given up by itself.
+const GRACE: Duration = Duration::from_secs(10);
+/// How long a probe may take.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(30);
+/// The wait before an outcome is handed in again where the driver's queue is full.
+const HAND_IN_AGAIN: Duration = Duration::from_millis(50);
+
+/// Tells people; never fails.
+pub type Announce = Arc<dyn Fn(Notice) -> BoxFuture<'static, ()> + Send + Sync>;
+
+/// The actuators and the way back.
+#[derive(Clone)]
+pub struct Dispatcher {
+    actuators: Arc<[Arc<dyn Actuator>]>,
+    announce: Announce,
+    clock: Arc<dyn Clock>,
+    handle: Handle,
+}
+
+enum Call {
+    Apply,
+    Probe,
+}
+
+impl Dispatcher {
+    /// A dispatcher over these actuators.
+    pub fn new(actuators: Arc<[Arc<dyn Actuator>]>, announce: Announce, clock: Arc<dyn Clock>, handle: Handle) -> Dispatcher {
+        Dispatcher { actuators, announce, clock, handle }
+    }
+
+    /// Sends an effect; returns at once.
+    pub fn send(&self, effect: Effect) {
+        let this = self.clone();
+        match effect {
+            Effect::Act(admitted) => {
+                tokio::spawn(async move {
+                    let outcome = this.call(admitted.action(), Call::Apply).await;
+                    this.hand_in(admitted.action().id, outcome).await;
+                });
+            }
+            Effect::Probe(action) => {
+                tokio::spawn(async move {
+                    let outcome = this.call(&action, Call::Probe).await;
+                    this.hand_in(action.id, outcome).await;
+                });
+            }
+            Effect::Announce(notice) => {
+                tokio::spawn((self.announce)(notice));
+            }
+            Effect::Record(_) => {}
+        }
+    }
+
+    async fn call(&self, action: &Action, call: Call) -> Outcome {
+        let now = self.clock.now();
+        let Some(actuator) = self.actuators.iter().find(|actuator| knows(actuator.as_ref(), action)) else {
+            let fault = Fault::new(FaultCode::NeverStarted, format!("send {}", action.verb), "no configured actuator has this verb any more");
+            return Outcome::NotDone(fault);
+        };
+        let (future, limit): (Pin<Box<dyn Future<Output = Outcome> + Send + '_>>, Duration) = match call {
+            Call::Apply => match refusal(actuator.as_ref(), now, action) {
+                Some(fault) => return Outcome::NotDone(fault),
+                None => (actuator.apply(now, action), action.timeout.to_std() + GRACE),
+            },
+            Call::Probe => (actuator.probe(now, action), PROBE_TIMEOUT),
+        };
+        let doing = format!("{} {} on {}", if matches!(call, Call::Apply) { "apply" } else { "probe" }, action.verb, action.target);
+        match tokio::time::timeout(limit, Caught(future)).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(panic)) => Outcome::Unknown(Fault::new(FaultCode::Internal, doing, format!("the actuator panicked: {panic}"))),
+            Err(_) => Outcome::Unknown(Fault::new(FaultCode::TimedOut, doing, format!("no answer within {} s", limit.as_secs()))),
+        }
+    }
+
+    async fn hand_in(&self, id: ActionId, outcome: Outcome) {
+        loop {
+            match self.handle.submit(Event::Settled(id, outcome.clone())).await {
+                Ok(()) | Err(crate::live::Refused::Stopping) => return,
+                // Full, or the journal cannot be written now: after a restart the action would be probed, so trying on is safe.
+                Err(_) => tokio::time::sleep(HAND_IN_AGAIN).await,
+            }
+        }
+    }
+}
+
+fn knows(actuator: &dyn Actuator, action: &Action) -> bool {
+    actuator.spec().verbs.iter().any(|verb| verb.verb == action.verb)
+}
+
+fn refusal(actuator: &dyn Actuator, now: Time, action: &Action) -> Option<Fault> {
+    if now > action.lease.expires {
+        let detail = format!("the lease ended {} ago", now.since(action.lease.expires));
+        return Some(Fault::new(FaultCode::NeverStarted, format!("send {}", action.verb), detail));
+    }
+    match catch_unwind(AssertUnwindSafe(|| actuator.check(action))) {
+        Ok(checked) => checked.err().map(|fault| Fault::new(FaultCode::NeverStarted, fault.while_doing, fault.detail)),
+        Err(_) => Some(Fault::new(FaultCode::NeverStarted, format!("check {}", action.verb), "the actuator panicked")),
+    }
+}
+
+/// A future whose panic is a value.
+pub struct Caught<'a, T>(pub Pin<Box<dyn Future<Output = T> + Send + 'a>>);
+
+impl<T> Future for Caught<'_, T> {
+    type Output = Result<T, String>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match catch_unwind(AssertUnwindSafe(|| self.0.as_mut().poll(context))) {
+            Ok(poll) => poll.map(Ok),
+            Err(panic) => {
+                let text = panic.downcast_ref::<&str>().map(|t| (*t).to_owned()).or_else(|| panic.downcast_ref::<String>().cloned());
+                Poll::Ready(Err(text.unwrap_or_else(|| "no message".into())))
+            }
+        }
+    }
+}

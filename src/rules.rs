@@ -1,0 +1,80 @@
+//! The rule set out of configuration and policy files, and its reload when these change.
+//!
+//! Without a policy folder the shipped policies are used; they are part of the binary. What is broken is loaded all the same: the
+//! kernel refuses it with its reasons and keeps what it had, so that the refusal is in the journal.
+
+use crate::config::{Config, Outside};
+use crate::own_base;
+use anyhow::Context;
+use homeostat_model::{ActuatorSpec, PolicyId, PolicyOverride, PolicySource, RuleSet};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Policies of one folder; more are refused.
+const POLICIES_MAX: usize = 1_000;
+/// One policy's file.
+const POLICY_BYTES_MAX: u64 = 64 << 10;
+
+/// The shipped policies.
+pub const SHIPPED: &[(&str, &str)] = &include!(concat!(env!("OUT_DIR"), "/shipped.rs"));
+
+/// The policies that the configuration names.
+///
+/// # Errors
+/// The folder or a file cannot be read, or a limit is reached.
+pub fn policies(config: &Config) -> anyhow::Result<Vec<PolicySource>> {
+    let overrides = config.policies.overrides();
+    let sources = match &config.policies.dir {
+        None => SHIPPED.iter().map(|(name, text)| source(name, &format!("shipped:{name}.rhai"), text, &overrides)).collect(),
+        Some(dir) => folder(dir, &overrides)?,
+    };
+    let unknown: Vec<&str> = overrides.keys().map(PolicyId::as_str).filter(|name| !sources.iter().any(|s: &PolicySource| s.id.as_str() == *name)).collect();
+    anyhow::ensure!(unknown.is_empty(), "the configuration changes policies that do not exist: {}", unknown.join(", "));
+    Ok(sources)
+}
+
+fn folder(dir: &Path, overrides: &BTreeMap<PolicyId, PolicyOverride>) -> anyhow::Result<Vec<PolicySource>> {
+    let mut paths: Vec<_> = std::fs::read_dir(dir)
+        .with_context(|| format!("the policy folder {} cannot be read", dir.display()))?
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .filter(|path| path.extension().is_some_and(|e| e == "rhai"))
+        .collect();
+    paths.sort();
+    anyhow::ensure!(paths.len() <= POLICIES_MAX, "the policy folder {} holds {} policies, at most {POLICIES_MAX} are allowed", dir.display(), paths.len());
+    let mut sources = Vec::new();
+    for path in paths {
+        let size = std::fs::metadata(&path).map_or(0, |data| data.len());
+        anyhow::ensure!(size <= POLICY_BYTES_MAX, "the policy {} has {size} bytes, at most {POLICY_BYTES_MAX} are allowed", path.display());
+        let text = std::fs::read_to_string(&path).with_context(|| format!("the policy {} cannot be read", path.display()))?;
+        let name = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default().to_owned();
+        sources.push(source(&name, &path.display().to_string(), &text, overrides));
+    }
+    Ok(sources)
+}
+
+fn source(name: &str, path: &str, text: &str, overrides: &BTreeMap<PolicyId, PolicyOverride>) -> PolicySource {
+    PolicySource { id: PolicyId::from(name), path: path.to_owned(), text: text.to_owned(), overrides: overrides.get(name).cloned().unwrap_or_default() }
+}
+
+/// The whole rule set.
+///
+/// # Errors
+/// As [`policies`].
+pub fn rule_set(config: &Config, actuators: Vec<ActuatorSpec>, servers: &[(String, String)]) -> anyhow::Result<RuleSet> {
+    let mut arbiter = config.arbiter.settings();
+    for base in own_base::find(servers) {
+        if !arbiter.own_base.iter().any(|known| known.target == base.target) {
+            arbiter.own_base.push(base);
+        }
+    }
+    Ok(RuleSet { policies: policies(config)?, actuators, arbiter, store: config.store.settings() })
+}
+
+/// Reads the configuration and the policies again.
+///
+/// # Errors
+/// The configuration is broken, or as [`policies`].
+pub fn reread(path: Option<&Path>, actuators: Vec<ActuatorSpec>, servers: &[(String, String)]) -> anyhow::Result<RuleSet> {
+    let config = Config::load(path, &Outside::real())?;
+    rule_set(&config, actuators, servers)
+}
