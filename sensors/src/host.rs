@@ -202,6 +202,7 @@ impl HostSensor {
             }
             Err(error) => {
                 self.work = Work::Lost;
+                (into.epoch, into.declared_before) = (self.epoch, 0);
                 into.fault(Fault::new(FaultCode::Internal, "read this machine", format!("the reading thread stopped: {error}")));
                 into.health = Health::Blind;
             }

@@ -241,3 +241,18 @@ fn real_trees_are_read() {
     assert_eq!((read["node_power_watts"], read["node_power_zone_watts package-0"]), (0.0, 0.0), "the files do not change");
     println!("a real tree has {} series: {:?}", read.len(), read.keys());
 }
+
+#[tokio::test]
+async fn a_reading_thread_that_panics_costs_one_read_and_no_epoch_twice() {
+    let folder = tree();
+    put(folder.path(), "proc/1/mounts", "");
+    let config = HostConfig { node: Some("brain".into()), root: folder.path().to_owned(), ..HostConfig::default() };
+    let mut sensor = HostSensor::new(&config);
+    let mut into = Observation::new(SensorId::from("host"), Time(0), config.interval);
+    sensor.read(Time(0), &mut into).await;
+    let before = (into.epoch, into.declared.len());
+    sensor.work = Work::Busy(tokio::spawn(async { panic!("expected by this test") }));
+    into.reset(Time(1));
+    sensor.read(Time(1), &mut into).await;
+    assert_eq!((into.epoch, into.declared_before, into.declared.len()), (before.0 + 1, 0, before.1));
+}

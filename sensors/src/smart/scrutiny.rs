@@ -229,6 +229,8 @@ impl ScrutinySensor {
     }
 
     async fn read_all(&mut self, at: Time, into: &mut Observation) {
+        // Blind reads too must say where the dictionary stands.
+        self.dictionary.begin(into);
         let listed = match self.get("/api/summary").await.and_then(|()| parse_summary(&self.body)) {
             Ok(listed) => listed,
             Err(fault) => {
@@ -284,7 +286,6 @@ impl ScrutinySensor {
             into.health = Health::Blind;
             return;
         }
-        self.dictionary.begin(into);
         self.series.retain(|(id, _)| results.iter().any(|(known, _)| known == id));
         for (id, result) in results {
             let node = if result.host.is_empty() { self.config.node.as_deref().unwrap_or("") } else { &result.host };

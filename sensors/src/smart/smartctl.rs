@@ -135,6 +135,8 @@ impl SmartSensor {
     }
 
     async fn read_all(&mut self, into: &mut Observation) {
+        // Blind reads too must say where the dictionary stands.
+        self.dictionary.begin(into);
         // A tenth is kept back so that what was read is handed over before the daemon's own deadline.
         let deadline = Instant::now() + self.config.timeout.to_std().mul_f64(0.9);
         let devices = match self.devices(deadline, into).await {
@@ -161,7 +163,6 @@ impl SmartSensor {
             into.health = Health::Blind;
             return;
         }
-        self.dictionary.begin(into);
         for disk in self.disks.iter_mut() {
             let Some(standby) = disk.standby else { continue };
             // Never seen awake: only its path is known.

@@ -66,7 +66,12 @@ async fn disks_are_scanned_asked_and_a_refused_one_is_a_fault() {
     let environment = std::fs::read_to_string(folder.path().join("env")).unwrap();
     assert!(!environment.contains("CARGO") && environment.contains("LC_ALL=C"), "{environment}");
     let (again, into) = read(&mut sensor, &mut names).await;
-    assert_eq!((again, into.declared.len(), into.epoch), (values, 0, 0));
+    assert_eq!((again.len(), into.declared.len(), into.epoch), (values.len(), 0, 0));
+    put(folder.path(), "scan", "");
+    let (_, into) = read(&mut sensor, &mut names).await;
+    assert_eq!((into.health, into.epoch, into.declared_before as usize), (Health::Blind, 0, values.len()));
+    put(folder.path(), "scan", SCAN);
+    assert_eq!(read(&mut sensor, &mut names).await.0, values);
 }
 
 #[tokio::test]
