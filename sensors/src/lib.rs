@@ -10,7 +10,9 @@ pub mod dictionary;
 pub mod exposition;
 pub mod host;
 pub mod http;
+pub mod kepler;
 pub mod normalise;
+pub mod prometheus;
 pub mod smart;
 pub mod webhook;
 

@@ -13,7 +13,6 @@ mod labels;
 mod rules;
 mod signals;
 
-pub(crate) use labels::host_part;
 pub use signals::{SIGNALS, Signal};
 
 use crate::derive::Derive;
@@ -191,5 +190,7 @@ impl Derive for Normaliser {
     }
 }
 
+#[cfg(test)]
+pub(crate) mod fixtures;
 #[cfg(test)]
 mod tests;

@@ -234,7 +234,7 @@ fn with<'n>(names: &[&'n str], labels: &Labels, node: String) -> Vec<(&'n str, S
 }
 
 /// The host of `host:port`, `[::1]:port`, `https://user@host:port/path` or a bare name.
-pub(crate) fn host_part(instance: &str) -> &str {
+fn host_part(instance: &str) -> &str {
     let rest = instance.split_once("://").map_or(instance, |(_, rest)| rest);
     let rest = rest.split(['/', '?', '#']).next().unwrap_or(rest);
     let rest = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
