@@ -109,7 +109,8 @@ impl Steady {
 fn main() {
     let cold = page(0, 1);
     let (mut all, mut third) = (Steady::new(1), Steady::new(3));
-    (all.run(), third.run());
+    all.run();
+    third.run();
     let mut times: [Vec<f64>; 5] = Default::default();
     for _ in 0..ROUNDS {
         times[0].push(seconds(|| {

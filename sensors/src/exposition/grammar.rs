@@ -233,9 +233,9 @@ impl<'p> Cursor<'p> {
     /// A name without quotes; the caller has looked at its first byte.
     fn plain_name(&mut self, colon: bool) -> Result<Text<'p>, Bad<'p>> {
         let start = self.at;
-        while self.peek().is_some_and(|byte| is_name_byte(byte) && (colon || byte != b':')) {
-            self.at += 1;
-        }
+        let allowed = if colon { METRIC_BYTE | DIGIT } else { LABEL_BYTE | DIGIT };
+        let rest = &self.page[start..];
+        self.at += rest.iter().position(|byte| BYTES[usize::from(*byte)] & allowed == 0).unwrap_or(rest.len());
         self.text(start, self.at, false)
     }
 
@@ -444,10 +444,29 @@ fn check_unique<'p>(cursor: &Cursor<'p>, labels: &LabelList<'p>) -> Result<(), B
     Ok(())
 }
 
-fn is_name_start(byte: u8) -> bool {
-    byte.is_ascii_alphabetic() || byte == b'_' || byte == b':'
-}
+/// May begin a metric's name.
+const METRIC_BYTE: u8 = 1;
+/// May begin a label's name.
+const LABEL_BYTE: u8 = 2;
+/// May stand in both, but not first.
+const DIGIT: u8 = 4;
 
-fn is_name_byte(byte: u8) -> bool {
-    is_name_start(byte) || byte.is_ascii_digit()
+/// What each byte may be.
+const BYTES: [u8; 256] = {
+    let mut bytes = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        bytes[byte] = match byte as u8 {
+            b'a'..=b'z' | b'A'..=b'Z' | b'_' => METRIC_BYTE | LABEL_BYTE,
+            b':' => METRIC_BYTE,
+            b'0'..=b'9' => DIGIT,
+            _ => 0,
+        };
+        byte += 1;
+    }
+    bytes
+};
+
+fn is_name_start(byte: u8) -> bool {
+    BYTES[usize::from(byte)] & METRIC_BYTE != 0
 }

@@ -333,9 +333,9 @@ fn check_memo(pages: &[Vec<u8>], format: Format, series_max: usize) {
         let report = memo.read(&mut page.clone(), format, &mut numbers, &mut known);
         let expected = PageMemo::new().read(&mut page.clone(), format, &mut numbers, &mut fresh);
         assert_eq!(report, expected, "{:?}", String::from_utf8_lossy(page));
-        let bits = |observation: &Observation| -> (Vec<(u32, u64)>, Vec<(u32, i64, u64)>) {
-            let samples = observation.samples.iter().map(|s| (s.series, s.value.to_bits())).collect();
-            (samples, observation.stamped.iter().map(|s| (s.series, s.at.millis(), s.value.to_bits())).collect())
+        let bits = |observation: &Observation| -> Vec<(u32, i64, u64)> {
+            let samples = observation.samples.iter().map(|s| (s.series, -1, s.value.to_bits()));
+            samples.chain(observation.stamped.iter().map(|s| (s.series, s.at.millis(), s.value.to_bits()))).collect()
         };
         assert_eq!(bits(&known), bits(&fresh), "{:?}", String::from_utf8_lossy(page));
         if report.refused.is_none() {

@@ -247,6 +247,30 @@ fn nobody_there_is_unreachable() {
 }
 
 #[test]
+fn node_up_follows_up_even_when_the_read_is_blind() {
+    runtime().block_on(async {
+        let (url, _) = serve(vec![page("node_load1 1\n"), answer("500 Internal Server Error", "", b"")]).await;
+        let config = ExpositionConfig { node: Some("brain".into()), ..ExpositionConfig::plain("node", url) };
+        let normaliser = crate::normalise::Normaliser::new(Some(config.node()), Vec::new());
+        let mut sensor = ExpositionSensor::new(config, Box::new(normaliser)).unwrap();
+        let mut into = Observation::new(sensor.spec().id, Time(0), sensor.spec().interval);
+        let mut node_up = None;
+        for (round, expected) in [(0, 1.0), (1, 0.0)] {
+            into.reset(Time(round));
+            sensor.read(Time(round), &mut into).await;
+            let declared = (into.declared_before..).zip(&into.declared).find(|(_, decl)| &*decl.key.metric == "node_up");
+            node_up = node_up.or(declared.map(|(number, decl)| {
+                assert_eq!(decl.key.labels.get("node"), Some("brain"));
+                number
+            }));
+            let sample = into.stamped.iter().find(|sample| Some(sample.series) == node_up).unwrap();
+            assert_eq!((sample.at, sample.value), (Time(round), expected), "{:?}", into.faults);
+        }
+        assert_eq!(into.health, Health::Blind);
+    });
+}
+
+#[test]
 fn a_dropped_read_leaves_the_sensor_right() {
     runtime().block_on(async {
         let hang = Prepared { bytes: b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\na 1\n".to_vec(), hang: true };
