@@ -99,9 +99,12 @@ async fn a_dropped_apply_leaves_no_process_and_an_unknown_end() {
         assert!(fault.detail.starts_with("it still runs as process "), "{fault}");
     }
     let stat = format!("/proc/{}/stat", std::fs::read_to_string(&leader).unwrap().trim());
-    while std::fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z ")) {
-        tokio::task::yield_now().await;
-    }
+    let gone = async {
+        while std::fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z ")) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), gone).await.expect("the process must be gone");
     let Outcome::Unknown(fault) = exec.probe(Time(0), &action).await else { panic!() };
     assert!(fault.detail.contains("nobody saw how it ended"), "{fault}");
     assert!(matches!(exec.apply(Time(0), &action).await, Outcome::Unknown(_)), "not begun twice");
