@@ -200,7 +200,8 @@ impl Store {
     /// The group of stamped samples that a series belongs to, joined if need be.
     fn stamped_group(&mut self, sensor: usize, slot: u32, cohort: u32) -> Option<(u32, u32)> {
         let series = self.index.get(slot);
-        if series.group != NONE && !self.groups[series.group as usize].is_row && self.groups[series.group as usize].sensor == sensor as u32 {
+        if series.group != NONE && !self.groups[series.group as usize].is_row && self.groups[series.group as usize].sensor == sensor as u32
+        {
             return Some((series.group, series.member));
         }
         if series.is_shed {

@@ -10,7 +10,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 #[allow(clippy::disallowed_types)]
 pub type FixedMap<K, V> = std::collections::HashMap<K, V, BuildHasherDefault<FixedHasher>>;
 
-/// Multiply-and-rotate over 8 bytes at a time, with a final mix so that both ends of the word are good.
+/// A folded multiplication per 8 bytes, with a final mix so that both ends of the word are good.
 #[derive(Clone, Copy, Default)]
 pub struct FixedHasher(u64);
 
@@ -19,7 +19,9 @@ const FACTOR: u64 = 0xf135_7aea_2e62_a9c5;
 impl FixedHasher {
     #[inline]
     fn add(&mut self, word: u64) {
-        self.0 = (self.0.rotate_left(5) ^ word).wrapping_mul(FACTOR);
+        // Both halves of the product: the low one alone forgets what the high bits of a word said.
+        let product = u128::from(self.0.rotate_left(23) ^ word) * u128::from(FACTOR);
+        self.0 = product as u64 ^ (product >> 64) as u64;
     }
 }
 

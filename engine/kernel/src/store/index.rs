@@ -204,7 +204,11 @@ impl Index {
         let hash = hash(&symbols);
         let head = self.by_hash[&hash];
         if head == slot {
-            if next == NONE { self.by_hash.remove(&hash) } else { self.by_hash.insert(hash, next) };
+            if next == NONE {
+                self.by_hash.remove(&hash)
+            } else {
+                self.by_hash.insert(hash, next)
+            };
         } else {
             let mut before = head;
             while self.series[before as usize].next != slot {
@@ -242,7 +246,10 @@ impl Index {
     pub fn key(&self, slot: u32) -> SeriesKey {
         let symbols = &self.series[slot as usize].symbols;
         let text = |symbol: &Symbol| self.symbols.text(*symbol).clone();
-        SeriesKey { metric: text(&symbols[0]), labels: Labels::new(symbols[1..].chunks_exact(2).map(|pair| (text(&pair[0]), text(&pair[1])))) }
+        SeriesKey {
+            metric: text(&symbols[0]),
+            labels: Labels::new(symbols[1..].chunks_exact(2).map(|pair| (text(&pair[0]), text(&pair[1])))),
+        }
     }
 
     /// One label of a used slot; [`METRIC_NAME`] gives the metric's name.

@@ -140,7 +140,10 @@ impl Store {
         if let Some(example) = example {
             done.shed_series += count;
             let max = self.bytes_max();
-            done.limit("memory_bytes_max", format!("{count} series shed, least recently read first, from {example} on: the cap is {max} bytes"));
+            done.limit(
+                "memory_bytes_max",
+                format!("{count} series shed, least recently read first, from {example} on: the cap is {max} bytes"),
+            );
         }
         if self.bytes() > self.bytes_max() {
             self.shorten(done);
@@ -152,7 +155,10 @@ impl Store {
         let max = self.bytes_max();
         if !self.is_full {
             self.is_full = true;
-            done.limit("memory_bytes_max", format!("new series are refused: only inputs of policies are left and they need {} of {max} bytes", self.bytes()));
+            done.limit(
+                "memory_bytes_max",
+                format!("new series are refused: only inputs of policies are left and they need {} of {max} bytes", self.bytes()),
+            );
         }
         let mut chunks: Vec<(i64, usize)> = Vec::new();
         for (number, group) in self.groups.iter().enumerate() {

@@ -52,6 +52,15 @@ use std::collections::BTreeMap;
 /// Rows of a chunk. More rows pack better and cost more head memory and longer partial decodes.
 pub const CHUNK_ROWS: usize = 120;
 
+/// A limit that was reached, for the journal and the metrics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LimitReached {
+    /// Which: `dictionary`, `owner`, `series_max`, `labels_max`, `label_bytes_max`, `memory_bytes_max` or `stamps`.
+    pub limit: &'static str,
+    /// What was refused, dropped or shed, and what was expected.
+    pub detail: String,
+}
+
 /// What became of an observation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Appended {
@@ -69,9 +78,8 @@ pub struct Appended {
     pub refused_series: u64,
     /// Series dropped for memory.
     pub shed_series: u64,
-    /// Limits that were reached, and what was refused, dropped or shed, in that order; at most 16. The names are `dictionary`,
-    /// `owner`, `series_max`, `labels_max`, `label_bytes_max`, `memory_bytes_max` and `stamps`.
-    pub limits: Vec<(&'static str, String)>,
+    /// Limits that were reached, in the order in which they were; at most 16.
+    pub limits: Vec<LimitReached>,
     /// Whether series appeared or disappeared, or a sensor's interval changed: cached selections and reads are void.
     pub index_changed: bool,
 }
@@ -81,7 +89,7 @@ impl Appended {
         // One observation can refuse very many series; the counters have them all.
         const LIMITS_MAX: usize = 16;
         if self.limits.len() < LIMITS_MAX {
-            self.limits.push((limit, detail));
+            self.limits.push(LimitReached { limit, detail });
         }
     }
 }

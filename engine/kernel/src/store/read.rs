@@ -38,7 +38,8 @@ pub fn staleness(interval: Span) -> Span {
 /// have been dropped and "nothing seen" would be a guess.
 pub(super) fn span_fault(span: Span, retention: i64) -> Option<String> {
     let is_answerable = 0 < span.0 && span.0 <= retention;
-    (!is_answerable).then(|| format!("look back over {span}: expected more than 0s and at most the store's retention of {}", Span(retention)))
+    (!is_answerable)
+        .then(|| format!("look back over {span}: expected more than 0s and at most the store's retention of {}", Span(retention)))
 }
 
 /// Where a series' samples are, and what limits what can be seen of them.

@@ -161,7 +161,11 @@ impl fmt::Display for Selector {
         f.write_str("{")?;
         for (i, Matcher { label, test }) in rest.iter().enumerate() {
             f.write_str(if i > 0 { "," } else { "" })?;
-            if is_name(label, false) { f.write_str(label)? } else { quote(label, f)? }
+            if is_name(label, false) {
+                f.write_str(label)?
+            } else {
+                quote(label, f)?
+            }
             let (operator, text) = test.parts();
             f.write_str(operator)?;
             quote(text, f)?;
@@ -380,7 +384,8 @@ impl Reader<'_> {
             _ => return Err(fail(self)),
         };
         let start = self.at - skip;
-        let number = self.text.get(start..start + digits).and_then(|text| u32::from_str_radix(text, radix).ok()).ok_or_else(|| fail(self))?;
+        let number =
+            self.text.get(start..start + digits).and_then(|text| u32::from_str_radix(text, radix).ok()).ok_or_else(|| fail(self))?;
         self.at = start + digits;
         if digits > 3 {
             let c = char::from_u32(number).ok_or_else(|| fail(self))?;
@@ -424,7 +429,13 @@ mod tests {
         for text in yes {
             assert!(selects(text, &key), "{text}");
         }
-        let no = ["node_load5", "node_load1{instance=~\"brain\"}", "node_load1{missing!=\"\"}", "{instance=~\"rain.*\"}", "node_load1{job!~\"a.*\"}"];
+        let no = [
+            "node_load5",
+            "node_load1{instance=~\"brain\"}",
+            "node_load1{missing!=\"\"}",
+            "{instance=~\"rain.*\"}",
+            "node_load1{job!~\"a.*\"}",
+        ];
         for text in no {
             assert!(!selects(text, &key), "{text}");
         }
@@ -455,7 +466,16 @@ mod tests {
             let error = Selector::parse(text).expect_err(text);
             assert_eq!((error.column, error.expected.as_str(), error.got.as_str()), (column, expected, got), "{text}");
         }
-        for text in ["up{a=~\"(\"}", "up{a=~\"a)|(b\"}", "up{a=\"\\q\"}", "up{a=\"\\'\"}", "up{a=\"\\xff\"}", "up{a=\"\\ud800\"}", "{\"a\",\"b\"}", "up{a=~\"(a{1000}){1000}\"}"] {
+        for text in [
+            "up{a=~\"(\"}",
+            "up{a=~\"a)|(b\"}",
+            "up{a=\"\\q\"}",
+            "up{a=\"\\'\"}",
+            "up{a=\"\\xff\"}",
+            "up{a=\"\\ud800\"}",
+            "{\"a\",\"b\"}",
+            "up{a=~\"(a{1000}){1000}\"}",
+        ] {
             assert!(Selector::parse(text).is_err(), "{text}");
         }
         assert!(Selector::parse(&format!("up{{a=\"{}\"}}", "x".repeat(TEXT_BYTES_MAX))).is_err());
