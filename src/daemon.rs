@@ -10,6 +10,12 @@ use crate::live::{self, Daemon, Handle, MakeSensor, Parts};
 use crate::rules;
 use anyhow::Context;
 use homeostat_model::{ActuatorSpec, Event, Fault, RuleSet, Sensor};
+use homeostat_sensors::exposition::ExpositionSensor;
+use homeostat_sensors::host::HostSensor;
+use homeostat_sensors::kepler::KeplerSensor;
+use homeostat_sensors::normalise::Normaliser;
+use homeostat_sensors::prometheus::PrometheusSensor;
+use homeostat_sensors::smart::{ScrutinySensor, SmartSensor};
 use notify::Watcher;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -37,11 +43,9 @@ pub struct RunOptions {
 pub fn make_sensors(config: &Config) -> Vec<MakeSensor> {
     config
         .sensors
-        .iter()
-        .map(|(name, sensor)| {
-            let (name, sensor) = (name.clone(), sensor.clone());
-            Arc::new(move || make_sensor(&name, &sensor)) as MakeSensor
-        })
+        .values()
+        .cloned()
+        .map(|sensor| Arc::new(move || make_sensor(&sensor)) as MakeSensor)
         .collect()
 }
 
@@ -49,13 +53,29 @@ pub fn make_sensors(config: &Config) -> Vec<MakeSensor> {
 ///
 /// # Errors
 /// The sensor's own check of its configuration.
-pub fn make_sensor(name: &str, config: &SensorConfig) -> Result<Box<dyn Sensor>, Fault> {
-    config.named(name).build()
+pub fn make_sensor(config: &SensorConfig) -> Result<Box<dyn Sensor>, Fault> {
+    Ok(match config {
+        SensorConfig::Host(config) => Box::new(HostSensor::new(config)),
+        SensorConfig::Exposition(config) => {
+            let normaliser = Normaliser::new(Some(config.node().to_owned()), Vec::new());
+            Box::new(ExpositionSensor::new(config.clone(), Box::new(normaliser))?)
+        }
+        SensorConfig::Kepler(config) => Box::new(KeplerSensor::new(config)?),
+        SensorConfig::Prometheus(config) => Box::new(PrometheusSensor::new(config.clone())?),
+        SensorConfig::Smart(config) => Box::new(SmartSensor::new(config)?),
+        SensorConfig::Scrutiny(config) => Box::new(ScrutinySensor::new(config)?),
+    })
 }
 
 /// The servers that sensors read: URL and sensor.
 pub fn servers(config: &Config) -> Vec<(String, String)> {
-    config.sensors.iter().filter_map(|(name, sensor)| sensor.url().map(|url| (url.to_owned(), name.clone()))).collect()
+    let url = |sensor: &SensorConfig| match sensor {
+        // A node's own exporter is that node: it may be acted on. Only what serves all of the house is a base.
+        SensorConfig::Prometheus(config) => Some(config.url.clone()),
+        SensorConfig::Scrutiny(config) => Some(config.url.clone()),
+        SensorConfig::Host(_) | SensorConfig::Exposition(_) | SensorConfig::Kepler(_) | SensorConfig::Smart(_) => None,
+    };
+    config.sensors.iter().filter_map(|(name, sensor)| Some((url(sensor)?, name.clone()))).collect()
 }
 
 /// Runs the daemon until it is told to stop.

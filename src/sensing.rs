@@ -64,6 +64,8 @@ async fn live(mut sensor: Box<dyn Sensor>, life: u64, epochs: &mut Epochs, handl
     let mut rhythm = tokio::time::interval(spec.interval.to_std().max(Duration::from_millis(100)));
     rhythm.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut first = true;
+    // Epoch and number of declared series as the kernel knows them.
+    let mut stands = (0, 0);
     let mut last_slot: Option<Instant> = None;
     loop {
         let slot = rhythm.tick().await.into_std();
@@ -82,33 +84,50 @@ async fn live(mut sensor: Box<dyn Sensor>, life: u64, epochs: &mut Epochs, handl
         }
         let mut observation = buffers.try_recv().unwrap_or_else(|_| Box::new(Observation::new(spec.id.clone(), Time(0), spec.interval)));
         let began = Instant::now();
-        let sound = read(sensor.as_mut(), &spec, handle.now(), &mut observation).await;
+        let read = read(sensor.as_mut(), &spec, handle.now(), &mut observation).await;
+        if read == Read::Whole {
+            stands = (observation.epoch, observation.declared_before + observation.declared.len() as u32);
+        } else {
+            // What the sensor began to say was not handed over: its dictionary stands where it stood.
+            (observation.epoch, observation.declared_before) = stands;
+        }
         observation.epoch = epochs.show(life, observation.epoch);
         show(shared, index, &observation, began.elapsed());
         if handle.observe(observation, &back).await.is_err() {
             return Err(());
         }
-        if !sound || shared.rebuilds.load(Ordering::SeqCst) != rebuilds {
+        if read == Read::Panicked || shared.rebuilds.load(Ordering::SeqCst) != rebuilds {
             return Ok(());
         }
     }
 }
 
-/// Reads once; false after a panic, when the sensor is not to be trusted any more.
-pub(crate) async fn read(sensor: &mut dyn Sensor, spec: &SensorSpec, now: Time, observation: &mut Observation) -> bool {
+/// How a read ended.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Read {
+    /// By itself; it may have seen nothing.
+    Whole,
+    /// By its timeout.
+    TimedOut,
+    /// By a panic: the sensor is not to be trusted any more.
+    Panicked,
+}
+
+/// Reads once. A read that does not end by itself leaves a blind observation with a fault, and nothing else.
+pub(crate) async fn read(sensor: &mut dyn Sensor, spec: &SensorSpec, now: Time, observation: &mut Observation) -> Read {
     observation.reset(now);
     observation.interval = spec.interval;
     let result = tokio::time::timeout(spec.timeout.to_std(), Caught(sensor.read(now, observation))).await;
-    let (fault, sound) = match result {
-        Ok(Ok(())) => return true,
-        Err(_) => (Fault::new(FaultCode::TimedOut, format!("read {}", spec.source), format!("no answer within {}", spec.timeout)), true),
-        Ok(Err(panic)) => (Fault::new(FaultCode::Internal, format!("read {}", spec.source), format!("the sensor panicked: {panic}")), false),
+    let (fault, ended) = match result {
+        Ok(Ok(())) => return Read::Whole,
+        Err(_) => (Fault::new(FaultCode::TimedOut, format!("read {}", spec.source), format!("no answer within {}", spec.timeout)), Read::TimedOut),
+        Ok(Err(panic)) => (Fault::new(FaultCode::Internal, format!("read {}", spec.source), format!("the sensor panicked: {panic}")), Read::Panicked),
     };
     // What is there is half a read: nothing of it is used.
     observation.reset(now);
     observation.fault(fault);
     observation.health = Health::Blind;
-    sound
+    ended
 }
 
 fn register(shared: &Shared, spec: &SensorSpec) -> usize {
