@@ -1,1 +1,246 @@
-//! The configuration: `homeostat.yaml`.
+//! The configuration: `homeostat.yaml`, read once at start and again when it changes.
+//!
+//! Everything is optional; no file at all means: read this host, write notices to the log, run the shipped policies. A file is read
+//! in three steps: text to a tree with places (`tree`), the tree against the schema (`check`: unknown fields, wrong kinds, missing
+//! fields, all at once), then the typed structs and what only the world can say (secrets). Every problem names its line.
+//! Deliberately absent: the plugs' own fields (they stand in the plugs' config structs), environment overrides, includes, and hands-off
+//! (that lives in the journal, so that no file can undo a person's stop). An editor breaks it by adding a field without a
+//! doc comment (the schema and `docs/config.md` are made from those), or by showing a literal secret in a message.
+
+mod check;
+mod problem;
+mod reference;
+mod sections;
+mod sensors;
+#[cfg(test)]
+mod tests;
+mod tree;
+
+pub use problem::{ConfigError, Problem};
+pub use reference::{reference, schema};
+pub use sections::{
+    ArbiterConfig, JournalConfig, PerClass, PoliciesConfig, PolicyOverrideConfig, SamplesConfig, StoreConfig, WebhooksConfig,
+};
+pub use sensors::SensorConfig;
+
+use crate::journal::JournalSettings;
+use crate::samples::SampleSettings;
+use homeostat_actuators::ActuatorsConfig;
+use homeostat_model::Secret;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use tree::{Node, NodeKind};
+
+/// A larger file is a mistake.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// The whole of `homeostat.yaml`.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The folder for journal, sample log and receipts. Without it: `$STATE_DIRECTORY`, else `/var/lib/homeostat`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<PathBuf>,
+    /// Where the HTTP interface listens: pages, API, webhooks and `/metrics`.
+    #[schemars(with = "String")]
+    pub listen: SocketAddr,
+    /// The Unix socket of the command line. Without it: `homeostat.sock` in the data folder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub socket: Option<PathBuf>,
+    /// Who may give orders over HTTP, by name: `phone: ${env:PHONE_TOKEN}`. Without any, HTTP only shows.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(with = "BTreeMap<String, sections::SecretText>")]
+    pub tokens: BTreeMap<String, Secret>,
+    /// What is read, by name. Without this section: this host.
+    pub sensors: BTreeMap<String, SensorConfig>,
+    /// How alert senders prove themselves, and how much they may send.
+    pub webhooks: WebhooksConfig,
+    /// What Homeostat may do. Without this section: write notices to the log.
+    pub actuators: ActuatorsConfig,
+    /// Where policies come from, and what is changed in them.
+    pub policies: PoliciesConfig,
+    /// How proposals are ruled.
+    pub arbiter: ArbiterConfig,
+    /// The limits of the windows in memory.
+    pub store: StoreConfig,
+    /// How long events and effects are kept.
+    pub journal: JournalConfig,
+    /// How long ticks and reads are kept.
+    pub samples: SamplesConfig,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        let host = SensorConfig::Host(Default::default());
+        Config {
+            data: None,
+            listen: SocketAddr::from(([127, 0, 0, 1], 9797)),
+            socket: None,
+            tokens: BTreeMap::new(),
+            sensors: BTreeMap::from([("host".to_owned(), host)]),
+            webhooks: WebhooksConfig::default(),
+            actuators: ActuatorsConfig::default(),
+            policies: PoliciesConfig::default(),
+            arbiter: ArbiterConfig::default(),
+            store: StoreConfig::default(),
+            journal: JournalConfig::default(),
+            samples: SamplesConfig::default(),
+        }
+    }
+}
+
+/// What the loader asks the world for: environment and files.
+pub struct Outside<'a> {
+    /// An environment variable's value.
+    pub env: &'a dyn Fn(&str) -> Option<String>,
+    /// A small file's text.
+    pub read: &'a dyn Fn(&str) -> std::io::Result<String>,
+}
+
+impl Outside<'_> {
+    /// The process's own environment and files.
+    pub fn real() -> Outside<'static> {
+        Outside { env: &|name| std::env::var(name).ok(), read: &|path| std::fs::read_to_string(path) }
+    }
+}
+
+impl Config {
+    /// Reads a file. `None` gives the defaults.
+    ///
+    /// # Errors
+    /// Every problem that could be found, each with its place.
+    pub fn load(path: Option<&Path>, outside: &Outside<'_>) -> Result<Config, ConfigError> {
+        let Some(path) = path else { return Ok(Config::default()) };
+        let unreadable = |detail: String| ConfigError::of_file(path, detail);
+        let size = std::fs::metadata(path).map_err(|error| unreadable(format!("cannot be read: {error}")))?.len();
+        if size > FILE_BYTES_MAX {
+            return Err(unreadable(format!("has {size} bytes, at most {FILE_BYTES_MAX} are read")));
+        }
+        let text = std::fs::read_to_string(path).map_err(|error| unreadable(format!("cannot be read: {error}")))?;
+        Config::parse(&text, path, outside)
+    }
+
+    /// Reads a text; `path` is for messages.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn parse(text: &str, path: &Path, outside: &Outside<'_>) -> Result<Config, ConfigError> {
+        let mut tree = tree::parse(text).map_err(|problem| ConfigError::new(path, text, vec![problem], None))?;
+        if matches!(tree.kind, NodeKind::Null) {
+            return Ok(Config::default());
+        }
+        let mut problems = check::check(&schema(), &mut tree, text);
+        let credentials = tree.credentials();
+        let fail = |problems| ConfigError::new(path, text, problems, Some(&credentials));
+        problems.extend(unresolved(&tree, outside));
+        if !problems.is_empty() {
+            return Err(fail(problems));
+        }
+        let config = typed(&tree).map_err(fail)?;
+        let problems = config.semantic_problems(&tree);
+        if problems.is_empty() { Ok(config) } else { Err(fail(problems)) }
+    }
+
+    /// The data folder: the configured one, else `$STATE_DIRECTORY`, else `/var/lib/homeostat`.
+    pub fn data_dir(&self, outside: &Outside<'_>) -> PathBuf {
+        let by_systemd = || (outside.env)("STATE_DIRECTORY").filter(|dir| !dir.is_empty());
+        match &self.data {
+            Some(dir) => dir.clone(),
+            None => PathBuf::from(by_systemd().unwrap_or_else(|| "/var/lib/homeostat".into())),
+        }
+    }
+
+    /// The Unix socket: the configured one, else in the data folder.
+    pub fn socket_path(&self, data: &Path) -> PathBuf {
+        self.socket.clone().unwrap_or_else(|| data.join("homeostat.sock"))
+    }
+
+    /// The journal's settings, the sample log's among them.
+    pub fn journal_settings(&self) -> JournalSettings {
+        let SamplesConfig { retention, bytes_max, segment_bytes_max, segment_age_max } = self.samples.clone();
+        JournalSettings {
+            retention: self.journal.retention,
+            bytes_max: self.journal.bytes_max,
+            sync_every: self.journal.sync_every,
+            samples: SampleSettings { retention, bytes_max, segment_bytes_max, segment_age_max },
+        }
+    }
+
+    /// What the types cannot say: references between sections.
+    fn semantic_problems(&self, tree: &Node) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        if !self.listen.ip().is_loopback() && self.tokens.is_empty() && self.webhooks.open_to_everybody() {
+            let hint = "an address that others can reach, and neither `tokens` nor webhook authentication: everybody could post alerts; set \
+                        `webhooks.grafana` and `webhooks.alertmanager`, or listen on 127.0.0.1";
+            problems.push(Problem::at(tree.find(&["listen"]), hint));
+        }
+        for (name, token) in &self.tokens {
+            if matches!(token, Secret::Literal(text) if text.len() < 16) {
+                let node = tree.find(&["tokens", name]);
+                problems.push(Problem::at(node, format!("the token `{name}` has fewer than 16 characters: too easy to guess")));
+            }
+        }
+        for name in self.sensors.keys() {
+            if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)) {
+                let message = format!("`{name}` is not a sensor's name: expected letters, digits, `-`, `_` and `.`");
+                problems.push(Problem::at(tree.find(&["sensors", name]), message));
+            }
+        }
+        let share = self.arbiter.observer_fault_ratio;
+        if !(0.0..=1.0).contains(&share) {
+            let node = tree.find(&["arbiter", "observer_fault_ratio"]);
+            problems.push(Problem::at(node, format!("`observer_fault_ratio` is {share}, expected 0 to 1")));
+        }
+        problems
+    }
+}
+
+/// Turns the checked tree into the structs, section by section and sensor by sensor, so that one mistake does not hide another.
+fn typed(tree: &Node) -> Result<Config, Vec<Problem>> {
+    let mut problems = Vec::new();
+    let mut whole = tree.to_json();
+    if let (Some(sensors), Some(nodes)) = (whole.get_mut("sensors").and_then(|value| value.as_object_mut()), tree.find_exact(&["sensors"]))
+    {
+        for (name, value) in sensors.iter_mut() {
+            if let Some(fields) = value.as_object_mut() {
+                fields.insert("name".into(), name.clone().into());
+            }
+            if let Err(error) = SensorConfig::deserialize(&*value) {
+                let node = nodes.child(name).unwrap_or(nodes);
+                problems.push(Problem::at(node.blamed(&error.to_string()), error.to_string()));
+            }
+        }
+    }
+    let Some(sections) = whole.as_object() else { return Err(vec![Problem::at(tree, "expected a map of sections")]) };
+    for (name, value) in sections.iter().filter(|(name, _)| *name != "sensors") {
+        let alone = serde_json::Value::Object([(name.clone(), value.clone())].into_iter().collect());
+        if let Err(error) = Config::deserialize(&alone) {
+            let node = tree.find(&[name]);
+            problems.push(Problem::at(node.blamed(&error.to_string()), error.to_string()));
+        }
+    }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    Config::deserialize(&whole).map_err(|error| vec![Problem::at(tree, error.to_string())])
+}
+
+/// Every reference to a secret that cannot be had now. A literal is never looked at, so it can never be shown.
+fn unresolved(node: &Node, outside: &Outside<'_>) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    node.each_text(&mut |node, text| {
+        if !(text.starts_with("${env:") || text.starts_with("${file:")) || !text.ends_with('}') {
+            return;
+        }
+        let found = Secret::parse(text).and_then(|secret| secret.resolve(outside.env, outside.read));
+        match found {
+            Ok(value) if value.is_empty() => problems.push(Problem::at(node, format!("{text} is empty"))),
+            Ok(_) => {}
+            Err(why) => problems.push(Problem::at(node, why)),
+        }
+    });
+    problems
+}

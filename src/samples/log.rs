@@ -244,10 +244,8 @@ impl SampleLog {
     /// It cannot be synced; it stays open.
     pub fn end_segment(&mut self) -> Result<(), JournalError> {
         self.sync()?;
-        if let Some(open) = self.open.take() {
-            if open.kept.entries > 0 {
-                self.ended.push(open.kept);
-            }
+        if let Some(open) = self.open.take().filter(|open| open.kept.entries > 0) {
+            self.ended.push(open.kept);
         }
         Ok(())
     }
