@@ -20,7 +20,7 @@ const PACKED: u64 = 0xfff8_0001_0000_0000;
 /// Whether a slot holds a sample: nothing stored is NaN, so only "absent" is.
 #[inline]
 pub fn is_sample(value: f64) -> bool {
-    value == value
+    !value.is_nan()
 }
 
 /// What is known of a packed block without decoding it.

@@ -61,8 +61,7 @@ fn decimal_exponent(values: &[f64], ints: &mut [i64]) -> Option<u8> {
     'exponent: for (exponent, &ten) in TENS.iter().enumerate() {
         for (int, &value) in ints.iter_mut().zip(values) {
             let scaled = value * ten;
-            // NaN and infinities fail this comparison too.
-            if !(scaled.abs() < WHOLE_MAX) {
+            if scaled.is_nan() || scaled.abs() >= WHOLE_MAX {
                 return None;
             }
             *int = (scaled + 0.5f64.copysign(scaled)) as i64;
