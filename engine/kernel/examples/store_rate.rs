@@ -51,7 +51,7 @@ impl Source {
         let name = selector.metric()?;
         let key = SeriesKey::new(name, pairs);
         let is_counter = ["_total", "_count", "_sum", "_bucket"].iter().any(|suffix| name.ends_with(suffix));
-        let kind = if number % 3 != 0 {
+        let kind = if !number.is_multiple_of(3) {
             Kind::Constant
         } else if is_counter {
             Kind::Counter
