@@ -32,6 +32,7 @@ sensors:
     interval: 15s
     basic: { username: 12, password: "${file:/run/secret}" }
   energy: { kind: kepler, url: "http://muscle:28282/metrics" }
+  lab: { kind: prometheus, url: "http://prometheus:9090" }
   disks: { kind: smart, devices: [{ path: /dev/sda, type: sat }] }
   scrutiny: { kind: scrutiny, url: "http://nas:8080" }
 webhooks:
@@ -65,7 +66,14 @@ fn a_whole_file_is_read() {
     let config = parse(WHOLE).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(
         config.sensors.iter().map(|(name, sensor)| (name.as_str(), sensor.kind())).collect::<Vec<_>>(),
-        [("disks", "smart"), ("energy", "kepler"), ("host", "host"), ("nas", "exposition"), ("scrutiny", "scrutiny")]
+        [
+            ("disks", "smart"),
+            ("energy", "kepler"),
+            ("host", "host"),
+            ("lab", "prometheus"),
+            ("nas", "exposition"),
+            ("scrutiny", "scrutiny")
+        ]
     );
     let SensorConfig::Exposition(nas) = &config.sensors["nas"] else { panic!("an exposition") };
     assert_eq!((nas.name.as_str(), nas.interval, nas.basic.as_ref().unwrap().username.as_str()), ("nas", Span::from_secs(15), "12"));
@@ -105,7 +113,7 @@ fn every_mistake_is_named_at_its_place_in_one_go() {
         [
             "5:5 unknown field `intervall` in `sensors.nas`, did you mean `interval`?",
             "6:14 `sensors.b.kind` is `exposiion`, did you mean `exposition`?",
-            "7:6 `sensors.c` lacks the field `kind`: expected one of: host, exposition, kepler, smart, scrutiny",
+            "7:6 `sensors.c` lacks the field `kind`: expected one of: host, exposition, kepler, prometheus, smart, scrutiny",
             "8:1 unknown field `stroe`, did you mean `store`?",
             "9:23 `journal.retention`: `5 months` is not a duration: expected numbers with units, largest first, such as `90s`, `5m`, `1h30m` or `500ms`",
             "10:23 `samples.bytes_max` is text: expected a whole number",
