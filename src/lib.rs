@@ -17,3 +17,5 @@ pub mod virtual_time;
 pub mod own_base;
 pub mod rules;
 pub mod daemon;
+pub mod http;
+pub mod client;

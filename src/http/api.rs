@@ -1,0 +1,284 @@
+//! The JSON API, health, readiness and metrics. Field names are those of the journal; times are milliseconds since the epoch.
+//!
+//! Orders are checked first (so that a refusal has a reason), then journalled, then answered with what became of them. Deliberately
+//! absent: paging; lists have limits. An editor breaks this by answering an order before `submit` has returned.
+
+use super::auth::{Peer, operator};
+use super::metrics::{CONTENT_TYPE, Facts, KernelFacts, Process};
+use super::view::{self, ActionLine, LedgerView, Overview};
+use super::webhooks::unavailable;
+use super::{App, failure};
+use crate::journal::JournalReader;
+use crate::live::Refused;
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, Query, Request, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use homeostat_kernel::Ledger;
+use homeostat_kernel::kernel::Explanation;
+use homeostat_model::{ActionId, Command, EntryBody, Event, Ordered};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// An order's body.
+const ORDER_BYTES_MAX: usize = 16 << 10;
+/// A reason's characters.
+const REASON_CHARS_MAX: usize = 500;
+/// The loop must answer within this time to count as alive.
+const ALIVE_WITHIN: Duration = Duration::from_secs(2);
+/// Actions of a list, at most.
+const ACTIONS_MAX: usize = 1000;
+/// Units of one policy in one answer.
+const UNITS_MAX: usize = 1000;
+
+/// A result whose error is already an answer.
+pub(super) type Answer<T> = Result<T, Response>;
+
+fn refused(refused: Refused) -> Response {
+    unavailable(&refused)
+}
+
+pub(super) fn action_id(text: &str) -> Answer<ActionId> {
+    text.parse().map_err(|_| {
+        let shown: String = text.chars().take(40).collect();
+        failure(StatusCode::BAD_REQUEST, format!("`{shown}` is not an action: expected a number such as `a12`"))
+    })
+}
+
+// ---- Is it well
+
+pub(super) async fn healthz(State(app): State<Arc<App>>) -> Response {
+    match tokio::time::timeout(ALIVE_WITHIN, app.handle.ask(|_| ())).await {
+        Ok(Ok(())) => Json(json!({ "alive": true })).into_response(),
+        Ok(Err(refused)) => failure(StatusCode::SERVICE_UNAVAILABLE, refused.to_string()),
+        Err(_) => failure(StatusCode::SERVICE_UNAVAILABLE, format!("the loop did not answer within {} s", ALIVE_WITHIN.as_secs())),
+    }
+}
+
+pub(super) async fn readyz(State(app): State<Arc<App>>) -> Response {
+    let status = app.handle.status();
+    let code = if status.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (code, Json(json!({ "ready": status.ready, "because": status.not_ready_because }))).into_response()
+}
+
+pub(super) async fn metrics(State(app): State<Arc<App>>) -> Response {
+    // A loop that hangs must not take the metrics with it: they are how people find out.
+    let kernel = tokio::time::timeout(ALIVE_WITHIN, app.handle.ask(KernelFacts::of)).await.ok().and_then(Result::ok);
+    let (daemon, webhooks, answers) = (app.handle.status(), app.webhooks.status(), app.answers());
+    let facts = Facts {
+        daemon: &daemon,
+        kernel: kernel.as_ref(),
+        webhooks: &webhooks,
+        answers: &answers,
+        connections_refused: app.connections_refused(),
+        process: Process::read(),
+    };
+    ([(header::CONTENT_TYPE, CONTENT_TYPE)], super::metrics::text(super::metrics::families(&facts))).into_response()
+}
+
+// ---- What is
+
+pub(super) async fn status(State(app): State<Arc<App>>) -> Answer<Response> {
+    let overview = app.handle.ask(Overview::of).await.map_err(refused)?;
+    Ok(Json(json!({ "at": app.handle.now(), "daemon": app.handle.status(), "overview": overview, "webhooks": app.webhooks.status() }))
+        .into_response())
+}
+
+pub(super) async fn incidents(State(app): State<Arc<App>>) -> Answer<Response> {
+    let incidents = app.handle.ask(|kernel| view::incidents(kernel.ledger())).await.map_err(refused)?;
+    Ok(Json(json!({ "incidents": incidents })).into_response())
+}
+
+#[derive(Deserialize)]
+pub(super) struct ListQuery {
+    limit: Option<usize>,
+}
+
+pub(super) async fn actions(State(app): State<Arc<App>>, Query(query): Query<ListQuery>) -> Answer<Response> {
+    let limit = query.limit.unwrap_or(view::ACTIONS_SHOWN).min(ACTIONS_MAX);
+    let actions = app.handle.ask(move |kernel| view::actions(kernel.ledger(), limit)).await.map_err(refused)?;
+    Ok(Json(json!({ "actions": actions })).into_response())
+}
+
+pub(super) async fn approvals(State(app): State<Arc<App>>) -> Answer<Response> {
+    let approvals = app.handle.ask(|kernel| view::approvals(kernel.ledger())).await.map_err(refused)?;
+    Ok(Json(json!({ "approvals": approvals })).into_response())
+}
+
+/// From memory, or from the journal where memory no longer has it.
+pub(super) async fn explanation(app: &App, id: ActionId) -> Answer<Explanation> {
+    if let Some(found) = app.handle.ask(move |kernel| kernel.explain(id)).await.map_err(refused)? {
+        return Ok(found);
+    }
+    let data = app.data.clone();
+    let read = tokio::task::spawn_blocking(move || {
+        let page = JournalReader::open(&data)?.of_action(id)?;
+        let mut ledger = Ledger::default();
+        for entry in &page.entries {
+            match &entry.body {
+                EntryBody::Event(event) => ledger.apply_event(entry.at, event),
+                EntryBody::Effect(record) => ledger.apply_record(entry.at, record),
+            }
+        }
+        Ok::<_, crate::journal::JournalError>(Explanation::of(&ledger, id))
+    });
+    match read.await {
+        Ok(Ok(Some(found))) => Ok(found),
+        Ok(Ok(None)) => Err(failure(StatusCode::NOT_FOUND, format!("there is no action {id} in memory or journal"))),
+        Ok(Err(error)) => Err(failure(StatusCode::SERVICE_UNAVAILABLE, error.to_string())),
+        Err(error) => Err(failure(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())),
+    }
+}
+
+pub(super) async fn action(State(app): State<Arc<App>>, Path(id): Path<String>) -> Answer<Response> {
+    let found = explanation(&app, action_id(&id)?).await?;
+    let text = found.text(view::moment);
+    Ok(Json(json!({ "line": ActionLine::of(&found.action), "action": found.action, "text": text })).into_response())
+}
+
+pub(super) async fn policies(State(app): State<Arc<App>>) -> Answer<Response> {
+    let policies = app.handle.ask(view::policies).await.map_err(refused)?;
+    Ok(Json(json!({ "policies": policies })).into_response())
+}
+
+#[derive(Default, Deserialize)]
+pub(super) struct PolicyQuery {
+    #[serde(default)]
+    pub(super) target: String,
+}
+
+/// One policy and its targets whose name holds `target`.
+pub(super) async fn policy_and_units(
+    app: &App,
+    id: String,
+    target: String,
+) -> Answer<(homeostat_kernel::kernel::PolicyView, Vec<homeostat_kernel::kernel::UnitView>)> {
+    let look = move |kernel: &homeostat_kernel::Kernel| {
+        let policies = kernel.policies();
+        let known: Vec<String> = policies.iter().map(|policy| policy.policy.clone()).collect();
+        let found = policies.into_iter().find(|policy| policy.policy == id);
+        let mut units = if found.is_some() { kernel.explain_policy(&id, &target) } else { Vec::new() };
+        units.truncate(UNITS_MAX);
+        found.map(|found| (found, units)).ok_or_else(|| format!("there is no policy `{id}`; loaded are: {}", known.join(", ")))
+    };
+    app.handle.ask(look).await.map_err(refused)?.map_err(|why| failure(StatusCode::NOT_FOUND, why))
+}
+
+pub(super) async fn policy(State(app): State<Arc<App>>, Path(id): Path<String>, Query(query): Query<PolicyQuery>) -> Answer<Response> {
+    let (policy, units) = policy_and_units(&app, id, query.target).await?;
+    Ok(Json(json!({ "policy": policy, "units": units })).into_response())
+}
+
+// ---- Orders
+
+/// Who orders, and what the body says. An empty body is an empty order.
+async fn order<T: DeserializeOwned>(app: &App, request: Request) -> Answer<(String, T)> {
+    let (parts, body) = request.into_parts();
+    let peer = parts.extensions.get::<Peer>().copied();
+    let peer = peer.ok_or_else(|| failure(StatusCode::INTERNAL_SERVER_ERROR, "the connection has no known other end".into()))?;
+    let by = operator(peer, app.own_uid, &parts.headers, &app.tokens).map_err(|no| {
+        tracing::warn!(path = parts.uri.path(), why = %no, "An order was refused.");
+        failure(no.status(), no.to_string())
+    })?;
+    Ok((by, order_body(body).await?))
+}
+
+async fn order_body<T: DeserializeOwned>(body: Body) -> Answer<T> {
+    let bytes = axum::body::to_bytes(body, ORDER_BYTES_MAX)
+        .await
+        .map_err(|_| failure(StatusCode::PAYLOAD_TOO_LARGE, format!("an order has at most {ORDER_BYTES_MAX} bytes")))?;
+    let text: &[u8] = if bytes.trim_ascii().is_empty() { b"{}" } else { &bytes };
+    serde_json::from_slice(text).map_err(|error| failure(StatusCode::BAD_REQUEST, format!("the order's body cannot be read: {error}")))
+}
+
+/// Journals an order.
+async fn hand_in(app: &App, by: String, command: Command) -> Answer<()> {
+    tracing::info!(by, command = ?command, "An order.");
+    app.handle.submit(Event::Ordered(Ordered { by, command })).await.map_err(refused)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Approval {
+    plan: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
+
+/// 404 or 409 with the reason if an answer to this action does not count.
+async fn check_answerable(app: &App, id: ActionId, plan: Option<String>) -> Answer<()> {
+    let look = move |kernel: &homeostat_kernel::Kernel| (kernel.ledger().action(id).is_some(), kernel.answerable(id, plan.as_deref()));
+    match app.handle.ask(look).await.map_err(refused)? {
+        (_, Ok(())) => Ok(()),
+        (true, Err(why)) => Err(failure(StatusCode::CONFLICT, format!("{id} cannot be answered: {why}"))),
+        (false, Err(why)) => Err(failure(StatusCode::NOT_FOUND, format!("{id} cannot be answered: {why}"))),
+    }
+}
+
+async fn line_of(app: &App, id: ActionId) -> Answer<Response> {
+    let line = app.handle.ask(move |kernel| kernel.ledger().action(id).map(ActionLine::of)).await.map_err(refused)?;
+    Ok(Json(json!({ "action": line })).into_response())
+}
+
+pub(super) async fn approve(State(app): State<Arc<App>>, Path(id): Path<String>, request: Request) -> Answer<Response> {
+    let (by, Approval { plan }) = order(&app, request).await?;
+    let id = action_id(&id)?;
+    check_answerable(&app, id, plan.clone()).await?;
+    hand_in(&app, by, Command::Approve { action: id, plan }).await?;
+    line_of(&app, id).await
+}
+
+pub(super) async fn deny(State(app): State<Arc<App>>, Path(id): Path<String>, request: Request) -> Answer<Response> {
+    let (by, Nothing {}) = order(&app, request).await?;
+    let id = action_id(&id)?;
+    check_answerable(&app, id, None).await?;
+    hand_in(&app, by, Command::Deny { action: id }).await?;
+    line_of(&app, id).await
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Pause {
+    reason: Option<String>,
+}
+
+async fn hands_off(app: &App) -> Answer<Response> {
+    let view = app.handle.ask(|kernel| LedgerView::of(kernel.ledger(), 0)).await.map_err(refused)?;
+    Ok(Json(json!({ "hands_off": view.hands_off })).into_response())
+}
+
+pub(super) async fn pause(State(app): State<Arc<App>>, request: Request) -> Answer<Response> {
+    let (by, Pause { reason }) = order(&app, request).await?;
+    let reason: String = reason.unwrap_or_default().chars().take(REASON_CHARS_MAX).collect();
+    let reason = if reason.trim().is_empty() { "no reason given".into() } else { reason };
+    hand_in(&app, by, Command::Pause { reason }).await?;
+    hands_off(&app).await
+}
+
+pub(super) async fn resume(State(app): State<Arc<App>>, request: Request) -> Answer<Response> {
+    let (by, Nothing {}) = order(&app, request).await?;
+    hand_in(&app, by, Command::Resume).await?;
+    hands_off(&app).await
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Unlock {
+    policy: String,
+    #[serde(default)]
+    symptom: String,
+}
+
+pub(super) async fn unlock(State(app): State<Arc<App>>, request: Request) -> Answer<Response> {
+    let (by, Unlock { policy, symptom }) = order(&app, request).await?;
+    // A misspelt name would unlock nothing and say nothing.
+    policy_and_units(&app, policy.clone(), "\0".into()).await?;
+    hand_in(&app, by, Command::Unlock { policy: policy.clone(), symptom: symptom.clone() }).await?;
+    Ok(Json(json!({ "unlocked": { "policy": policy, "symptom": symptom } })).into_response())
+}

@@ -1,0 +1,159 @@
+//! The HTTP face: status page, JSON API, metrics, webhooks; the same over TCP (loopback unless told otherwise) and over a Unix socket
+//! in the data directory, which the command line uses.
+//!
+//! Reading order: `accept` (connections and their limits), `guard` (what every request passes), `auth` (who may order), `view` (what is
+//! shown), then the routes: `pages`, `api`, `webhooks`, `metrics`. Reads are open to whoever reaches the listener; orders need a
+//! token over TCP. Deliberately absent: TLS (a reverse proxy's), sessions, scripts in pages. An editor breaks this by adding a
+//! route that orders something without asking `auth::operator`, or by answering an order before the journal has it.
+
+mod accept;
+mod api;
+mod pages;
+mod webhooks;
+
+pub mod auth;
+pub mod guard;
+pub mod metrics;
+pub mod view;
+
+#[cfg(test)]
+mod tests;
+
+pub use accept::{Server, serve};
+pub use auth::{Peer, Tokens};
+pub use webhooks::WebhookStatus;
+
+use crate::config::{Config, WebhooksConfig};
+use crate::live::Handle;
+use axum::Router;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use homeostat_model::Secret;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// TCP connections at once.
+const CONNECTIONS_MAX: usize = 256;
+
+/// How to serve. Secrets are fetched when the listeners open.
+#[derive(Clone, Debug)]
+pub struct ServeOptions {
+    /// The data directory, for actions that memory no longer has.
+    pub data: PathBuf,
+    /// The TCP address.
+    pub listen: SocketAddr,
+    /// The Unix socket.
+    pub socket: PathBuf,
+    /// Names by which this machine may be asked over TCP, besides `localhost` and addresses.
+    pub hosts: Vec<String>,
+    /// Who may order something over TCP, by name.
+    pub tokens: BTreeMap<String, Secret>,
+    /// How alert deliveries are taken.
+    pub webhooks: WebhooksConfig,
+    /// TCP connections at once.
+    pub connections_max: usize,
+}
+
+impl ServeOptions {
+    /// As configured; `listen` is the command line's and comes first.
+    pub fn new(config: &Config, data: &Path, listen: Option<SocketAddr>) -> ServeOptions {
+        ServeOptions {
+            data: data.to_owned(),
+            listen: listen.unwrap_or(config.listen),
+            socket: config.socket_path(data),
+            hosts: Vec::new(),
+            tokens: config.tokens.clone(),
+            webhooks: config.webhooks.clone(),
+            connections_max: CONNECTIONS_MAX,
+        }
+    }
+}
+
+/// What the routes share.
+pub(crate) struct App {
+    handle: Handle,
+    data: PathBuf,
+    hosts: Vec<String>,
+    tokens: Tokens,
+    own_uid: u32,
+    webhooks: webhooks::Webhooks,
+    answers: Mutex<BTreeMap<&'static str, u64>>,
+    connections_refused: AtomicU64,
+}
+
+impl App {
+    /// Fetches the secrets; the error names the reference that cannot be had, never a value.
+    fn new(handle: Handle, options: &ServeOptions, own_uid: u32) -> Result<App, String> {
+        let resolve = |secret: &Secret| secret.resolve(|name| std::env::var(name).ok(), |path| std::fs::read_to_string(path));
+        let pairs = options.tokens.iter().map(|(name, secret)| Ok((name.clone(), resolve(secret)?))).collect::<Result<Vec<_>, String>>()?;
+        Ok(App {
+            handle,
+            data: options.data.clone(),
+            hosts: options.hosts.clone(),
+            tokens: Tokens::new(pairs)?,
+            own_uid,
+            webhooks: webhooks::Webhooks::new(&options.webhooks)?,
+            answers: Mutex::new(BTreeMap::new()),
+            connections_refused: AtomicU64::new(0),
+        })
+    }
+
+    fn count_answer(&self, status: StatusCode) {
+        let class = match status.as_u16() {
+            ..200 => "1xx",
+            200..300 => "2xx",
+            300..400 => "3xx",
+            400..500 => "4xx",
+            _ => "5xx",
+        };
+        *self.answers.lock().unwrap_or_else(PoisonError::into_inner).entry(class).or_default() += 1;
+    }
+
+    fn answers(&self) -> BTreeMap<&'static str, u64> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn connections_refused(&self) -> u64 {
+        self.connections_refused.load(Ordering::Relaxed)
+    }
+}
+
+/// A failed request's answer: `{"error": "…"}`.
+pub(crate) fn failure(status: StatusCode, error: String) -> Response {
+    (status, axum::Json(serde_json::json!({ "error": error }))).into_response()
+}
+
+/// All routes.
+pub(crate) fn router(app: Arc<App>) -> Router {
+    Router::new()
+        .route("/", get(pages::status))
+        .route("/actions/{id}", get(pages::action))
+        .route("/policies/{id}", get(pages::policy))
+        .route("/healthz", get(api::healthz))
+        .route("/readyz", get(api::readyz))
+        .route("/metrics", get(api::metrics))
+        .route("/api/v1/status", get(api::status))
+        .route("/api/v1/incidents", get(api::incidents))
+        .route("/api/v1/actions", get(api::actions))
+        .route("/api/v1/actions/{id}", get(api::action))
+        .route("/api/v1/approvals", get(api::approvals))
+        .route("/api/v1/approvals/{id}/approve", post(api::approve))
+        .route("/api/v1/approvals/{id}/deny", post(api::deny))
+        .route("/api/v1/policies", get(api::policies))
+        .route("/api/v1/policies/{id}", get(api::policy))
+        .route("/api/v1/pause", post(api::pause))
+        .route("/api/v1/resume", post(api::resume))
+        .route("/api/v1/unlock", post(api::unlock))
+        .route("/webhooks/alertmanager", post(webhooks::alertmanager))
+        .route("/webhooks/grafana", post(webhooks::grafana).put(webhooks::grafana))
+        .fallback(|| async {
+            failure(StatusCode::NOT_FOUND, "there is no such page; `/` has the status, `/api/v1/status` the same as JSON".into())
+        })
+        .method_not_allowed_fallback(|| async { failure(StatusCode::METHOD_NOT_ALLOWED, "this path takes another method".into()) })
+        .layer(axum::middleware::from_fn_with_state(Arc::clone(&app), guard::guard))
+        .with_state(app)
+}

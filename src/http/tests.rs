@@ -1,0 +1,258 @@
+//! The routes over real sockets, on a real daemon without sensors.
+
+use super::{ServeOptions, Server};
+use crate::client::{Client, ClientError};
+use crate::clock::SystemClock;
+use crate::config::Config;
+use crate::journal::{JournalReader, JournalSettings};
+use crate::live::{self, Daemon, Parts};
+use homeostat_model::{EntryBody, Event, RuleSet, Secret};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Bytes;
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+
+const TOKEN: &str = "0123456789abcdef0123";
+
+struct Served {
+    dir: TempDir,
+    daemon: Daemon,
+    address: SocketAddr,
+    stop: watch::Sender<bool>,
+    server: tokio::task::JoinHandle<()>,
+}
+
+async fn served(change: impl FnOnce(&mut ServeOptions)) -> Served {
+    let dir = tempfile::tempdir().unwrap();
+    let daemon = live::start(Parts {
+        dir: dir.path().into(),
+        clock: Arc::new(SystemClock::default()),
+        sensors: Vec::new(),
+        actuators: Vec::new(),
+        announce: Arc::new(|_| Box::pin(async {})),
+        rules: RuleSet::default(),
+        journal: JournalSettings::default(),
+        seed: 1,
+        opened: None,
+    })
+    .unwrap();
+    let mut options = ServeOptions::new(&Config::default(), dir.path(), Some("127.0.0.1:0".parse().unwrap()));
+    change(&mut options);
+    let server = Server::bind(daemon.handle(), options).await.unwrap();
+    let address = server.local_addr().unwrap();
+    let (stop, stopping) = watch::channel(false);
+    Served { dir, daemon, address, stop, server: tokio::spawn(server.run(stopping)) }
+}
+
+impl Served {
+    async fn end(self) {
+        self.stop.send(true).unwrap();
+        self.server.await.unwrap();
+        assert!(!self.dir.path().join("homeostat.sock").exists(), "the socket is removed");
+        self.daemon.stop(Duration::ZERO).await;
+    }
+
+    /// Status, headers and body of one request over TCP.
+    async fn tcp(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> (u16, hyper::HeaderMap, String) {
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+        let driving = tokio::spawn(connection);
+        let mut request = hyper::Request::builder().method(method).uri(path);
+        if !headers.iter().any(|(name, _)| *name == "host") {
+            request = request.header("host", "localhost");
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let answer = sender.send_request(request.body(Full::new(Bytes::from(body.to_owned()))).unwrap()).await.unwrap();
+        let (parts, body) = answer.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        driving.abort();
+        (parts.status.as_u16(), parts.headers, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    fn client(&self) -> Client {
+        Client::new(self.dir.path().join("homeostat.sock"))
+    }
+
+    fn journalled(&self, name: &str) -> Vec<Event> {
+        let reader = JournalReader::open(self.dir.path()).unwrap();
+        let events = reader.events_and_effects(0).filter_map(|entry| match entry.unwrap().body {
+            EntryBody::Event(event) if event.name() == name => Some(event),
+            _ => None,
+        });
+        events.collect()
+    }
+}
+
+fn alertmanager(status: &str) -> String {
+    json!({
+        "version": "4", "groupKey": "{}:{}", "status": status, "receiver": "homeostat", "groupLabels": {}, "commonLabels": {},
+        "commonAnnotations": {}, "externalURL": "", "truncatedAlerts": 0,
+        "alerts": [{
+            "status": status, "labels": { "alertname": "Hot", "instance": "nas:9100" }, "annotations": { "summary": "<b>hot</b>" },
+            "startsAt": "2026-02-03T10:15:20.123Z", "endsAt": "0001-01-01T00:00:00Z", "generatorURL": "", "fingerprint": "00c0ffee00c0ffee"
+        }]
+    })
+    .to_string()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pages_api_and_metrics_answer_for_our_names_only() {
+    let served = served(|options| options.hosts = vec!["lab.example".into()]).await;
+    for path in [
+        "/",
+        "/api/v1/status",
+        "/api/v1/incidents",
+        "/api/v1/actions?limit=3",
+        "/api/v1/approvals",
+        "/api/v1/policies",
+        "/healthz",
+        "/metrics",
+    ] {
+        let (status, headers, body) = served.tcp("GET", path, &[], "").await;
+        assert_eq!(status, 200, "{path}: {body}");
+        assert_eq!(headers["x-frame-options"], "DENY", "{path}");
+    }
+    for path in ["/", "/api/v1/status", "/actions/a1"] {
+        assert_eq!(served.tcp("GET", path, &[("host", "evil.example")], "").await.0, 421, "{path}");
+    }
+    assert_eq!(served.tcp("GET", "/", &[("host", "lab.example:80")], "").await.0, 200);
+    assert_eq!(served.tcp("GET", "/metrics", &[("host", "homeostat.svc")], "").await.0, 200);
+    for (path, expected) in
+        [("/nowhere", 404), ("/actions/a1", 404), ("/actions/x", 400), ("/api/v1/policies/none", 404), ("/policies/none", 404)]
+    {
+        let (status, _, body) = served.tcp("GET", path, &[], "").await;
+        assert_eq!(status, expected, "{path}: {body}");
+        assert!(body.contains("error"), "{path}: {body}");
+    }
+    assert_eq!(served.tcp("GET", "/api/v1/pause", &[], "").await.0, 405);
+    let (_, headers, page) = served.tcp("GET", "/metrics", &[], "").await;
+    assert!(headers["content-type"].to_str().unwrap().starts_with("application/openmetrics-text"), "{headers:?}");
+    assert!(page.contains("homeostat_http_answers_total{class=\"4xx\"}") && page.ends_with("# EOF\n"), "{page}");
+    served.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn orders_over_tcp_need_a_token_and_carry_its_name() {
+    let served = served(|options| options.tokens = BTreeMap::from([("phone".to_owned(), Secret::Literal(TOKEN.into()))])).await;
+    let bearer = format!("Bearer {TOKEN}");
+    let good = [("authorization", bearer.as_str())];
+    for (headers, expected) in [(&[][..], 401), (&[("authorization", "Bearer wrong")][..], 401)] {
+        assert_eq!(served.tcp("POST", "/api/v1/pause", headers, "{}").await.0, expected);
+    }
+    let foreign = [("authorization", bearer.as_str()), ("origin", "http://evil.example")];
+    assert_eq!(served.tcp("POST", "/api/v1/pause", &foreign, "{}").await.0, 403);
+    assert_eq!(served.tcp("POST", "/api/v1/pause", &good, "{\"why\": 1}").await.0, 400);
+    assert_eq!(served.tcp("POST", "/api/v1/pause", &good, &" ".repeat(20_000)).await.0, 413);
+    assert!(served.journalled("ordered").is_empty(), "nothing refused is an order");
+    let (status, _, body) = served.tcp("POST", "/api/v1/pause", &good, "{\"reason\": \"<i>rack</i> moves\"}").await;
+    assert_eq!(status, 200, "{body}");
+    assert!(body.contains("token:phone"), "{body}");
+    assert_eq!(served.journalled("ordered").len(), 1);
+    let (_, _, page) = served.tcp("GET", "/", &[], "").await;
+    assert!(page.contains("Hands off") && page.contains("rack") && !page.contains("<i>"), "{page}");
+    let (status, _, body) = served.tcp("POST", "/api/v1/resume", &good, "").await;
+    assert_eq!((status, body.contains("null")), (200, true), "{body}");
+    let (status, _, body) = served.tcp("POST", "/api/v1/approvals/a9/approve", &good, "{}").await;
+    assert_eq!((status, body.contains("no such action")), (404, true), "{body}");
+    assert_eq!(served.tcp("POST", "/api/v1/unlock", &good, "{\"policy\": \"none\"}").await.0, 404);
+    served.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_tokens_orders_come_over_the_socket_only() {
+    use std::os::unix::fs::PermissionsExt;
+    let served = served(|_| ()).await;
+    let (status, _, body) = served.tcp("POST", "/api/v1/pause", &[], "{}").await;
+    assert_eq!((status, body.contains("Unix socket")), (403, true), "{body}");
+    let mode = std::fs::metadata(served.dir.path().join("homeostat.sock")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let client = served.client();
+    let answer: Value = client.post("/api/v1/pause", &json!({ "reason": "test" })).await.unwrap();
+    assert!(answer["hands_off"]["by"].as_str().unwrap().starts_with("unix:"), "{answer}");
+    let error = client.post::<Value>("/api/v1/approvals/a1/deny", &json!({})).await.unwrap_err();
+    assert!(matches!(error, ClientError::Refused { status: 404, .. }), "{error}");
+    served.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn alerts_are_in_the_journal_before_they_are_answered() {
+    let served = served(|options| options.webhooks.burst_max = 4).await;
+    let (status, _, body) = served.tcp("POST", "/webhooks/alertmanager", &[("host", "homeostat")], &alertmanager("firing")).await;
+    assert_eq!((status, body.as_str()), (200, "{\"accepted\":1,\"truncated\":0}"));
+    assert_eq!(served.journalled("alerted").len(), 1);
+    // The wrong URL, no JSON, then more than the burst; none of it reaches the journal.
+    let (status, _, body) = served.tcp("PUT", "/webhooks/grafana", &[], &alertmanager("firing")).await;
+    assert_eq!((status, body.contains("/alertmanager")), (422, true), "{body}");
+    assert_eq!(served.tcp("PUT", "/webhooks/alertmanager", &[], "{}").await.0, 405);
+    let mut last = served.tcp("POST", "/webhooks/alertmanager", &[], "nonsense").await;
+    assert_eq!(last.0, 400, "{last:?}");
+    for _ in 0..100 {
+        last = served.tcp("POST", "/webhooks/alertmanager", &[], "nonsense").await;
+        if last.0 == 429 {
+            break;
+        }
+    }
+    assert_eq!(last.0, 429, "a hundred at once are more than the burst");
+    assert!(last.1["retry-after"].to_str().unwrap().parse::<u64>().unwrap() >= 1);
+    assert_eq!(served.journalled("alerted").len(), 1);
+    let status: Value = served.client().get("/api/v1/status").await.unwrap();
+    assert_eq!(status["webhooks"]["alertmanager"]["results"]["accepted"], 1, "{status}");
+    assert_eq!(status["overview"]["incidents"][0]["node"], "nas", "{status}");
+    let (_, _, page) = served.tcp("GET", "/", &[], "").await;
+    assert!(page.contains("Hot") && !page.contains("<b>hot"), "{page}");
+    served.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn strangers_and_large_bodies_are_turned_away_unparsed() {
+    let secret = homeostat_sensors::webhook::WebhookAuthConfig::Bearer(Secret::Literal("let me in".into()));
+    let served = served(|options| {
+        options.webhooks.alertmanager = secret;
+        options.webhooks.limits.body_bytes_max = 2000;
+    })
+    .await;
+    let (status, _, body) = served.tcp("POST", "/webhooks/alertmanager", &[], "nonsense").await;
+    assert_eq!((status, body.contains("let me in")), (401, false), "{body}");
+    let good = [("authorization", "Bearer let me in")];
+    assert_eq!(served.tcp("POST", "/webhooks/alertmanager", &good, &"x".repeat(2001)).await.0, 413);
+    assert_eq!(served.tcp("POST", "/webhooks/alertmanager", &good, &alertmanager("firing")).await.0, 200);
+    served.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_daemon_does_not_take_the_socket_and_a_dead_ones_is_replaced() {
+    let served = served(|_| ()).await;
+    let options = ServeOptions::new(&Config::default(), served.dir.path(), Some("127.0.0.1:0".parse().unwrap()));
+    let error = Server::bind(served.daemon.handle(), options.clone()).await.err().expect("the socket is taken");
+    assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
+    let other = tempfile::tempdir().unwrap();
+    let socket = other.path().join("homeostat.sock");
+    drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
+    assert!(socket.exists(), "a dead daemon leaves its socket behind");
+    Server::bind(served.daemon.handle(), ServeOptions { socket, ..options }).await.unwrap();
+    served.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn too_many_connections_are_closed_and_the_socket_still_answers() {
+    let served = served(|options| options.connections_max = 1).await;
+    let holder = TcpStream::connect(served.address).await.unwrap();
+    // The listener takes connections in order: once a later one was closed, the first holds the only place.
+    let mut second = TcpStream::connect(served.address).await.unwrap();
+    let mut bytes = Vec::new();
+    let _ = tokio::io::AsyncReadExt::read_to_end(&mut second, &mut bytes).await;
+    assert!(bytes.is_empty());
+    let status: Value = served.client().get("/api/v1/status").await.unwrap();
+    assert!(status["daemon"]["version"].is_string(), "{status}");
+    drop(holder);
+    served.end().await;
+}
