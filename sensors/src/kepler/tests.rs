@@ -18,7 +18,7 @@ async fn serve(page: Arc<Mutex<String>>) -> String {
 #[tokio::test]
 async fn both_generations_read_over_http_say_the_same_node_power() {
     use crate::normalise::fixtures::{new_kepler, old_kepler};
-    let writers: [(fn(f64) -> String, Generation); 2] = [(old_kepler, Generation::UpTo09), (new_kepler, Generation::Since010)];
+    let writers = [(old_kepler as fn(f64) -> String, Generation::UpTo09), (new_kepler, Generation::Since010)];
     for (write, generation) in writers {
         let page = Arc::new(Mutex::new(String::new()));
         let url = serve(page.clone()).await;

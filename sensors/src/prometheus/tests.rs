@@ -133,6 +133,11 @@ impl Bench {
         Bench { sensor: PrometheusSensor::new(config).unwrap(), play, server, into, keys: Vec::new() }
     }
 
+    /// Changes what the server plays.
+    fn stage(&self, change: impl FnOnce(&mut Play)) {
+        change(&mut self.play.lock().unwrap());
+    }
+
     async fn read(&mut self, second: i64) {
         self.play.lock().unwrap().now = second;
         self.into.reset(Time(second * 1000));
@@ -251,10 +256,10 @@ async fn busy_answers_are_tried_again_and_wrong_queries_are_not() {
         (200, r#"{"status":"success","data":{"resultType":"matrix","result":[{"metric":{"__na"#, FaultCode::Malformed),
         (200, r#"{"status":"success","warnings":["remote read failed"],"data":{"resultType":"matrix","result":[]}}"#, FaultCode::Failed),
     ] {
-        let mut play = bench.play.lock().unwrap();
-        play.asked.clear();
-        play.instead = vec![(status, body.into())];
-        drop(play);
+        bench.stage(|play| {
+            play.asked.clear();
+            play.instead = vec![(status, body.into())];
+        });
         bench.read(START + 15).await;
         assert_eq!(bench.play.lock().unwrap().asked.len(), 1, "{status} {body}");
         assert_eq!((bench.into.faults[0].code, bench.into.health), (code, Health::Degraded), "{status} {body}");
@@ -279,9 +284,7 @@ async fn series_that_stop_vanish_and_the_future_and_the_flood_are_refused() {
     );
     assert!(faults.iter().any(|f| f.starts_with("49 series were left out")), "{faults:?}");
     assert_eq!(bench.stamped("f{").len() + bench.stamped("w{").len(), 0);
-    let mut play = bench.play.lock().unwrap();
-    (play.extra, play.outage) = (String::new(), Some((START + 15, START + 10_000)));
-    drop(play);
+    bench.stage(|play| (play.extra, play.outage) = (String::new(), Some((START + 15, START + 10_000))));
     for read in 1..=24 {
         bench.read(START + 15 * read).await;
         let names: Vec<&str> = bench.into.vanished.iter().map(|number| bench.keys[*number as usize].as_str()).collect();
