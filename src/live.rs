@@ -447,7 +447,8 @@ impl Loop {
             next = if full { None } else { self.messages.try_recv().ok() };
         }
         let now = self.clock.now();
-        if self.core.kernel().poll_deadline().is_some_and(|at| at <= now) {
+        // Any event makes the kernel do what is due; a tick is needed only where nothing else happened.
+        if events.is_empty() && self.core.kernel().poll_deadline().is_some_and(|at| at <= now) {
             events.push((now, Event::Tick));
         }
         let refused = if events.is_empty() { None } else { self.step_for(events, &mut answers.buffers) };
@@ -543,7 +544,10 @@ impl Loop {
             return;
         }
         self.tended = Instant::now();
-        match self.core.recorder().maintain(now, None) {
+        // While hands-off stands, or anything is open or under way, no entry may go: the next start must still know of it.
+        let ledger = self.core.kernel().ledger();
+        let needed = ledger.hands_off().is_some() || ledger.actions().any(|state| state.phase.is_running() || state.phase.is_open());
+        match self.core.recorder().maintain(now, needed.then_some(0)) {
             Ok(maintenance) => {
                 let mut status = self.shared.status();
                 status.journal.bytes = maintenance.table_bytes;

@@ -171,7 +171,7 @@ fn a_journal_cut_at_every_entry_never_acts_twice_and_loses_nothing() {
             let mut by_symptom: BTreeMap<(String, String), u32> = BTreeMap::new();
             for state in core.kernel().ledger().actions().filter(|state| state.sent_at.is_some()) {
                 assert!(!state.phase.is_running(), "cut after entry {cut}: {} is {}", state.id, state.phase.name());
-                assert!(matches!(state.phase, Phase::Done | Phase::NotDone | Phase::Closed { .. }));
+                assert!(matches!(state.phase, Phase::Done | Phase::NotDone { .. } | Phase::Closed { .. }), "{:?}", state.phase);
                 *by_symptom.entry((state.proposal.verb.to_string(), state.proposal.symptom.clone())).or_default() += u32::from(state.phase == Phase::Done);
             }
             for (symptom, count) in by_symptom {

@@ -1,0 +1,89 @@
+//! Every shipped policy keeps its promises: each `policies/*.test.yaml` is run through the production kernel.
+
+use homeostat::policy_test::run_file;
+use homeostat_model::{ActuatorSpec, ArgKind, ArgSpec, Class, Span, VerbSpec};
+use std::path::{Path, PathBuf};
+
+/// What the notifier accepts; the shipped policies do nothing else.
+fn notifier() -> ActuatorSpec {
+    let arg = |name: &str, kind, required| ArgSpec { name: name.into(), kind, required, doc: String::new() };
+    let priorities = ["min", "low", "default", "high", "urgent"].map(str::to_owned).to_vec();
+    let verb = VerbSpec {
+        verb: "notify.send".into(),
+        class: Class::Notify,
+        args: vec![
+            arg("title", ArgKind::Text(250), true),
+            arg("text", ArgKind::Text(4000), false),
+            arg("priority", ArgKind::OneOf(priorities), false),
+        ],
+        target_kinds: Vec::new(),
+        targets: None,
+        opposite: None,
+        settle: Span::ZERO,
+        timeout: Span::from_secs(30),
+        revertible: false,
+        doc: String::new(),
+    };
+    ActuatorSpec { id: "notify".into(), verbs: vec![verb] }
+}
+
+fn files(ending: &str) -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
+    let entries = std::fs::read_dir(&folder).expect("the policies' folder is there");
+    let mut files: Vec<PathBuf> = entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).filter(|path| path.display().to_string().ends_with(ending)).collect();
+    files.sort();
+    files
+}
+
+fn on_a_big_stack(test: impl FnOnce() + Send) {
+    std::thread::scope(|scope| {
+        let builder = std::thread::Builder::new().stack_size(homeostat_kernel::STACK_BYTES_MIN);
+        builder.spawn_scoped(scope, test).expect("a thread starts").join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    });
+}
+
+#[test]
+fn every_shipped_policy_keeps_its_promises() {
+    on_a_big_stack(|| {
+        let mut failures = Vec::new();
+        let tests = files(".test.yaml");
+        assert!(tests.len() >= 10, "the tests were found: {tests:?}");
+        for file in tests {
+            let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            match run_file(&file, &[notifier()]) {
+                Ok(report) => {
+                    assert!(report.passed + report.failures.len() > 1, "{name} expects something");
+                    failures.extend(report.failures.into_iter().map(|failure| format!("{name} {failure}")));
+                }
+                Err(error) => failures.push(format!("{error:#}")),
+            }
+        }
+        assert!(failures.is_empty(), "{}", failures.join("\n"));
+    });
+}
+
+/// The runner can fail: an expectation turned around must be reported.
+#[test]
+fn a_wrong_expectation_is_reported() {
+    on_a_big_stack(|| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let policies = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
+        std::fs::copy(policies.join("high-cpu.rhai"), folder.path().join("high-cpu.rhai")).expect("the policy is copied");
+        let file = folder.path().join("high-cpu.test.yaml");
+        let test = |expect: &str| format!("policy: high-cpu\ninterval: 1m\nseries:\n  - {{ series: 'node_cpu_busy_ratio{{node=\"a\"}}', values: 0.95x30 }}\nexpect:\n  - {expect}\n");
+        for (expect, failures) in [
+            ("{ at: 20m, quiet: wrong }", 1),
+            ("{ at: 20m, undetermined: true }", 1),
+            ("{ at: 2m, proposes: { verb: notify.send } }", 1),
+            ("{ at: 20m, proposes: { verb: notify.send, because: nonsense } }", 1),
+            ("{ at: 20m, proposes: { verb: power.wake } }", 1),
+            ("{ at: 20m, proposes: { verb: notify.send } }", 0),
+        ] {
+            std::fs::write(&file, test(expect)).expect("the test is written");
+            let report = run_file(&file, &[notifier()]).unwrap_or_else(|error| panic!("{error:#}"));
+            assert_eq!(report.failures.len(), failures, "{expect}: {:?}", report.failures);
+        }
+        std::fs::write(&file, test("{ at: 1m, quite: typo }")).expect("the test is written");
+        assert!(run_file(&file, &[notifier()]).is_err());
+    });
+}
