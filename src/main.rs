@@ -1,2 +1,37 @@
-//! Placeholder.
-fn main() {}
+//! The program: reads the command line, sets up logging and TLS, and hands over to the library.
+
+use clap::Parser;
+use homeostat::cli::args::LogFormat;
+use homeostat::cli::{self, Cli, Exit};
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    log(cli.global.log_format, matches!(cli.command, cli::args::Command::Run { .. }));
+    // Fails only if a provider is there already; then that one serves.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let ended = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(cli::run(cli)),
+        Err(error) => Err(error.into()),
+    };
+    match ended {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            eprintln!("homeostat: {error:#}");
+            Exit::Failed.into()
+        }
+    }
+}
+
+/// To stderr, as `RUST_LOG` says; else what matters: a daemon tells what it does, other commands only what goes wrong.
+fn log(format: LogFormat, is_daemon: bool) {
+    let default = if is_daemon { "info" } else { "error" };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
+        LogFormat::Json => log.json().init(),
+    }
+}

@@ -1,0 +1,217 @@
+//! The command line as types; the texts of `--help` are their doc comments.
+//!
+//! Deliberately absent: what the commands do. An editor breaks this by giving one thing two names.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// What a script can tell from the exit status.
+const AFTER_HELP: &str = "\
+Exit status:
+  0  done, and all is well
+  1  failed, or refused
+  2  the command line is wrong
+  3  no daemon is running
+  4  something is not well (status, check, doctor)";
+
+/// An always-on control loop for homelabs: senses, rules, acts, and explains why.
+#[derive(Debug, Parser)]
+#[command(name = "homeostat", version, after_help = AFTER_HELP)]
+pub struct Cli {
+    /// Options of every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Clone, Debug, Args)]
+pub struct Global {
+    /// Configuration file [default: ./homeostat.yaml, /etc/homeostat/homeostat.yaml, else none]
+    #[arg(long, global = true, value_name = "FILE", env = "HOMEOSTAT_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Data directory with journal and socket [default: the configuration's, /var/lib/homeostat, $XDG_STATE_HOME/homeostat, ./data]
+    #[arg(long, global = true, value_name = "DIR", env = "HOMEOSTAT_DATA")]
+    pub data: Option<PathBuf>,
+    /// Print JSON instead of tables
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// How the log is written to stderr; RUST_LOG says how much
+    #[arg(long, global = true, value_enum, default_value = "text")]
+    pub log_format: LogFormat,
+}
+
+/// How the log is written.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the daemon
+    Run {
+        /// Address of pages, API, webhooks and metrics [default: the configuration's, 127.0.0.1:9797]
+        #[arg(long, value_name = "ADDR")]
+        listen: Option<SocketAddr>,
+    },
+    /// Check configuration and policies; changes nothing
+    Check,
+    /// Show how everything stands
+    Status,
+    /// Explain an action (`a12`), or why a policy fires or does not (`disk-full nas`)
+    Explain {
+        /// An action's number, or a policy's name
+        what: String,
+        /// Part of the policy's target
+        target: Option<String>,
+    },
+    /// List actions, the last moved first
+    Actions {
+        /// How many
+        #[arg(short = 'n', long = "limit", default_value_t = 30)]
+        limit: usize,
+    },
+    /// Say yes to a waiting action
+    Approve {
+        /// The action's number
+        id: String,
+        /// The plan's hash as it was shown to you; refused if the plan has changed
+        #[arg(long, value_name = "HASH")]
+        plan: Option<String>,
+    },
+    /// Say no to a waiting action
+    Deny {
+        /// The action's number
+        id: String,
+    },
+    /// Hands off: sensing goes on, nothing is sent until `resume`
+    Pause {
+        /// Why
+        reason: Vec<String>,
+    },
+    /// End hands-off
+    Resume,
+    /// Take the futility lock off a policy
+    Unlock {
+        /// The policy's name
+        policy: String,
+        /// One symptom only
+        symptom: Option<String>,
+    },
+    /// Replay the journal through the kernel and compare the effects
+    Replay {
+        /// Start with the daemon's first start at or after this entry
+        #[arg(long, value_name = "SEQ", default_value_t = 0)]
+        from: u64,
+    },
+    /// Read, check or copy the journal
+    #[command(subcommand)]
+    Journal(JournalCommand),
+    /// List sensors, or read one
+    #[command(subcommand)]
+    Sensors(SensorsCommand),
+    /// Show configuration, schema or reference
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// List policies, or run their tests
+    #[command(subcommand)]
+    Policy(PolicyCommand),
+    /// Tell what works, what is missing, and how to fix it
+    Doctor,
+}
+
+/// About the journal.
+#[derive(Debug, Subcommand)]
+pub enum JournalCommand {
+    /// Print the last entries
+    Tail {
+        /// How many
+        #[arg(short = 'n', long = "lines", default_value_t = 20)]
+        lines: u32,
+        /// Go on printing what is written
+        #[arg(short, long)]
+        follow: bool,
+    },
+    /// Check the hash chain, the segments and the count
+    Verify,
+    /// Copy the journal's table to a new file
+    Backup {
+        /// The file; it must not exist
+        file: PathBuf,
+    },
+}
+
+/// About sensors.
+#[derive(Debug, Subcommand)]
+pub enum SensorsCommand {
+    /// List the configured sensors
+    List,
+    /// Read a sensor once and print what it sees
+    Probe {
+        /// The sensor's name
+        name: String,
+    },
+}
+
+/// About the configuration.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Print the JSON schema, for editors
+    Schema,
+    /// Print the reference of every field, as Markdown
+    Reference,
+    /// Print the configuration in force, defaults included, without secrets
+    Show,
+}
+
+/// About policies.
+#[derive(Debug, Subcommand)]
+pub enum PolicyCommand {
+    /// List the policies that would be loaded
+    List,
+    /// Run policies' tests
+    Test {
+        /// `*.test.yaml` files, or folders of them [default: the configured policy folder, ./policies]
+        paths: Vec<PathBuf>,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn options_stand_before_or_behind_the_command() {
+        let cli = Cli::try_parse_from(["homeostat", "explain", "disk-full", "nas", "--json", "--data", "/d"]).unwrap();
+        assert!(cli.global.json && cli.global.data == Some("/d".into()));
+        assert!(matches!(cli.command, Command::Explain { what, target: Some(target) } if what == "disk-full" && target == "nas"));
+        let cli = Cli::try_parse_from(["homeostat", "--config", "x.yaml", "journal", "tail", "-n", "5", "--follow"]).unwrap();
+        assert!(matches!(cli.command, Command::Journal(JournalCommand::Tail { lines: 5, follow: true })));
+        let cli = Cli::try_parse_from(["homeostat", "pause", "moving", "the", "rack"]).unwrap();
+        assert!(matches!(cli.command, Command::Pause { reason } if reason.join(" ") == "moving the rack"));
+    }
+
+    #[test]
+    fn wrong_usage_exits_with_2_and_help_names_every_status() {
+        assert_eq!(Cli::try_parse_from(["homeostat", "aprove", "a1"]).unwrap_err().exit_code(), 2);
+        assert_eq!(Cli::try_parse_from(["homeostat", "run", "--listen", "nowhere"]).unwrap_err().exit_code(), 2);
+        let help = Cli::command().render_long_help().to_string();
+        for line in ["0  done", "1  failed", "2  the command line", "3  no daemon", "4  something is not well"] {
+            assert!(help.contains(line), "{help}");
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! The command line: what `homeostat <command>` does and with which exit status it ends.
+//!
+//! Commands talk to the daemon over its Unix socket; where none runs, those that only read take the journal instead and say so.
+//! Reading order: `args` (what can be said), `place` (where things are), `asking` (the daemon or the journal), `tools` (what needs no
+//! daemon), `show` (how it looks). Deliberately absent: any decision. An editor breaks this by printing to stdout what is not the
+//! answer: scripts read it.
+
+mod asking;
+mod show;
+mod tools;
+
+pub(crate) use tools::{read_once, source_of};
+
+pub mod args;
+pub mod place;
+
+pub use args::Cli;
+
+use crate::client::ClientError;
+use args::Command;
+use place::Place;
+use std::process::ExitCode;
+
+/// How a command ended.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Done, and all is well.
+    Ok,
+    /// Failed, or refused.
+    Failed,
+    /// No daemon is running.
+    NotRunning,
+    /// Something is not well.
+    Unhealthy,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(match exit {
+            Exit::Ok => 0,
+            Exit::Failed => 1,
+            Exit::NotRunning => 3,
+            Exit::Unhealthy => 4,
+        })
+    }
+}
+
+/// A command's end: how, or why not.
+pub type Ended = anyhow::Result<Exit>;
+
+/// Runs the command. Errors are the caller's to print; a daemon that is not there is [`Exit::NotRunning`].
+///
+/// # Errors
+/// What the command could not do.
+pub async fn run(cli: Cli) -> Ended {
+    let place = Place::find(&cli.global, matches!(cli.command, Command::Run { .. } | Command::Doctor));
+    let json = cli.global.json;
+    let ended = match cli.command {
+        Command::Run { listen } => tools::run(place, listen).await,
+        Command::Check => tools::check(&place, json),
+        Command::Status => asking::status(&place, json).await,
+        Command::Explain { what, target } => asking::explain(&place, &what, target.as_deref().unwrap_or(""), json).await,
+        Command::Actions { limit } => asking::actions(&place, limit, json).await,
+        Command::Approve { id, plan } => asking::approve(&place, &id, plan, json).await,
+        Command::Deny { id } => asking::deny(&place, &id, json).await,
+        Command::Pause { reason } => asking::pause(&place, &reason.join(" "), json).await,
+        Command::Resume => asking::resume(&place, json).await,
+        Command::Unlock { policy, symptom } => asking::unlock(&place, &policy, &symptom.unwrap_or_default(), json).await,
+        Command::Replay { from } => tools::replay(&place, from, json),
+        Command::Journal(command) => tools::journal(&place, command, json).await,
+        Command::Sensors(command) => tools::sensors(place, command, json).await,
+        Command::Config(command) => tools::config(place, &command),
+        Command::Policy(command) => tools::policy(place, &command, json),
+        Command::Doctor => tools::doctor(place, json).await,
+    };
+    match ended {
+        Err(error) if matches!(error.downcast_ref(), Some(ClientError::NotRunning { .. })) => {
+            eprintln!("homeostat: {error}");
+            Ok(Exit::NotRunning)
+        }
+        other => other,
+    }
+}
