@@ -186,8 +186,8 @@ impl Kernel {
         self.stats.samples += appended.samples;
         self.stats.out_of_order += appended.out_of_order;
         self.stats.duplicates += appended.duplicates;
-        for (limit, detail) in appended.limits {
-            self.note_limit(&limit, detail);
+        for reached in appended.limits {
+            self.note_limit(reached.limit, reached.detail);
         }
         if appended.index_changed {
             self.refresh_units();
@@ -230,3 +230,6 @@ impl Kernel {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

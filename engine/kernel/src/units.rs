@@ -184,7 +184,7 @@ impl Units {
     /// Marks every unit that read a series; the claims among the watchers go to `claims`.
     pub fn fresh(&mut self, series: SeriesRef, claims: &mut Vec<ActionId>) {
         let Units { watchers, slab, dirty, .. } = self;
-        let Some(watching) = watchers.get(series.0 as usize) else { return };
+        let Some(watching) = watchers.get(series.slot()) else { return };
         for watcher in watching {
             match *watcher {
                 Watcher::Claim(action) => claims.push(action),
@@ -241,7 +241,7 @@ impl Units {
 
     /// Starts telling a watcher of a series' fresh samples.
     pub fn watch(&mut self, series: SeriesRef, watcher: Watcher) {
-        let index = series.0 as usize;
+        let index = series.slot();
         if self.watchers.len() <= index {
             self.watchers.resize_with(index + 1, Vec::new);
         }
@@ -252,7 +252,7 @@ impl Units {
 
     /// Stops it.
     pub fn unwatch(&mut self, series: SeriesRef, watcher: Watcher) {
-        if let Some(watching) = self.watchers.get_mut(series.0 as usize) {
+        if let Some(watching) = self.watchers.get_mut(series.slot()) {
             watching.retain(|other| *other != watcher);
         }
     }

@@ -6,7 +6,7 @@
 use super::{Kernel, Timer};
 use crate::effect::Effect;
 use crate::ledger::Phase;
-use homeostat_model::{ActionId, Class, Closing, Event, FaultCode, NoticeKind, Outcome, Record, Span};
+use homeostat_model::{ActionId, Class, Closing, Event, FaultCode, NoticeKind, Outcome, Record, Span, Time};
 
 /// Waits before each probe of an action whose fate is unknown. After the last one it is left as unresolved.
 const PROBE_WAITS: [Span; 5] = [Span::from_secs(10), Span::from_secs(30), Span::from_secs(90), Span::from_mins(5), Span::from_mins(15)];
@@ -16,18 +16,20 @@ const ATTEMPTS_MAX: u32 = 3;
 impl Kernel {
     /// After `Started`: probe what was under way, close what was let through and not sent, wait on for answers and claims.
     pub(super) fn started(&mut self) {
-        let states: Vec<(ActionId, Phase, Option<homeostat_model::Time>, bool)> =
+        let states: Vec<(ActionId, Phase, Option<Time>, bool)> =
             self.ledger.actions().map(|s| (s.id, s.phase, s.claim_due(), s.judgement.is_some())).collect();
         for (id, phase, claim_due, judged) in states {
             match phase {
                 Phase::InFlight | Phase::Probing => self.probe(id),
-                Phase::Admitted => self.record(Record::Closed { action: id, closing: Closing::Gone, why: "the engine stopped before it was sent".into() }),
+                Phase::Admitted => {
+                    self.record(Record::Closed { action: id, closing: Closing::Gone, why: "the engine stopped before it was sent".into() })
+                }
                 Phase::Awaiting { by } => {
                     self.timers.insert((by, Timer::Answer(id)));
                     self.reopen(id);
                 }
                 Phase::Shadowed | Phase::Denied | Phase::Deferred { .. } => self.reopen(id),
-                Phase::Done | Phase::NotDone | Phase::Closed { .. } => {}
+                Phase::Done | Phase::NotDone { .. } | Phase::Closed { .. } => {}
             }
             if claim_due.is_some() && !judged && matches!(phase, Phase::InFlight | Phase::Probing | Phase::Done) {
                 self.watch_claim(id);
@@ -48,7 +50,13 @@ impl Kernel {
         let effect = Effect::Probe(action);
         self.ledger.apply_record(self.now, &effect.record());
         self.effects.push_back(effect);
-        self.timers.insert((answer_by, Timer::Probe(id)));
+        self.probe_at(id, answer_by);
+    }
+
+    /// Sets the one moment at which an action is next asked after; an earlier appointment is void.
+    pub(super) fn probe_at(&mut self, id: ActionId, at: Time) {
+        self.timers.retain(|(_, timer)| *timer != Timer::Probe(id));
+        self.timers.insert((at, Timer::Probe(id)));
     }
 
     /// A probe's time has come, or an answer has not come in time.
@@ -65,13 +73,21 @@ impl Kernel {
     }
 
     fn unresolved(&mut self, id: ActionId) {
-        let said = self.ledger.action(id).and_then(|state| state.outcome.as_ref()).map_or_else(|| "no answer".to_owned(), |o| match o {
-            Outcome::Unknown(fault) | Outcome::NotDone(fault) => fault.to_string(),
-            Outcome::Done(receipt) => receipt.observed.clone(),
-        });
+        let said = self.ledger.action(id).and_then(|state| state.outcome.as_ref()).map_or_else(
+            || "no answer".to_owned(),
+            |o| match o {
+                Outcome::Unknown(fault) | Outcome::NotDone(fault) => fault.to_string(),
+                Outcome::Done(receipt) => receipt.observed.clone(),
+            },
+        );
         self.record(Record::Closed { action: id, closing: Closing::Unresolved, why: format!("nobody can tell what became of it: {said}") });
         let title = self.title(id);
-        self.announce(NoticeKind::Trouble, Some(id), format!("{title}: outcome unknown"), format!("{said}\nIt is not sent again. Please look."));
+        self.announce(
+            NoticeKind::Trouble,
+            Some(id),
+            format!("{title}: outcome unknown"),
+            format!("{said}\nIt is not sent again. Please look."),
+        );
     }
 
     fn title(&self, id: ActionId) -> String {
@@ -87,7 +103,7 @@ impl Kernel {
         self.stats.settled(&outcome);
         match (&outcome, phase) {
             (Outcome::Done(_), Phase::Done) => self.judge_delivery(id, true),
-            (Outcome::NotDone(fault), Phase::NotDone) => {
+            (Outcome::NotDone(fault), Phase::NotDone { .. }) => {
                 let in_time = lease.is_some_and(|lease| self.now <= lease.expires);
                 if fault.code == FaultCode::NeverStarted && in_time && attempts < ATTEMPTS_MAX && self.act_again(id) {
                     return;
@@ -100,9 +116,7 @@ impl Kernel {
                 }
             }
             (Outcome::Unknown(_), Phase::Probing) => match PROBE_WAITS.get(probes as usize) {
-                Some(wait) => {
-                    self.timers.insert((self.now + *wait, Timer::Probe(id)));
-                }
+                Some(wait) => self.probe_at(id, self.now + *wait),
                 None => self.unresolved(id),
             },
             _ => {}

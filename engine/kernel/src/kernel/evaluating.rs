@@ -19,7 +19,9 @@ impl Kernel {
             .policies
             .values()
             .filter_map(|policy| match &policy.for_each {
-                ForEach::Series(selector, _) if policy.has_evaluate => Some((policy.id.clone(), self.host.with_store(|store| store.select(selector)))),
+                ForEach::Series(selector, _) if policy.has_evaluate => {
+                    Some((policy.id.clone(), self.host.with_store(|store| store.select(selector))))
+                }
                 _ => None,
             })
             .collect();
@@ -83,7 +85,8 @@ impl Kernel {
         let mut ids = Vec::new();
         while let Some(id) = self.units.pop_due(self.now) {
             let Some(unit) = self.units.get(id) else { continue };
-            let unchanged = self.now < unit.valid_until && !unit.has_open && matches!(unit.last, LastResult::Quiet | LastResult::Undetermined(_));
+            let unchanged =
+                self.now < unit.valid_until && !unit.has_open && matches!(unit.last, LastResult::Quiet | LastResult::Undetermined(_));
             if unchanged && matches!(unit.subject, Subject::Series(_) | Subject::Once) {
                 self.stats.evaluations_unchanged += 1;
                 self.reschedule(id);
@@ -170,8 +173,12 @@ impl Kernel {
         }
         let (policy, symptom) = (policy.clone(), symptom.to_owned());
         match before {
-            LastResult::Undetermined(_) => self.note(Note::Undetermined { policy: policy.clone(), symptom: symptom.clone(), why: String::new() }),
-            LastResult::Fault(_) => self.note(Note::EvaluationFault { policy: policy.clone(), symptom: symptom.clone(), error: String::new() }),
+            LastResult::Undetermined(_) => {
+                self.note(Note::Undetermined { policy: policy.clone(), symptom: symptom.clone(), why: String::new() })
+            }
+            LastResult::Fault(_) => {
+                self.note(Note::EvaluationFault { policy: policy.clone(), symptom: symptom.clone(), error: String::new() })
+            }
             LastResult::Never | LastResult::Quiet | LastResult::Fired => {}
         }
         match after {
@@ -212,7 +219,8 @@ impl Kernel {
 
     /// Ends the observer faults whose quiet time has passed.
     pub(super) fn observer_quiet(&mut self) {
-        let over: Vec<String> = self.observer_faults.iter().filter(|(_, until)| **until <= self.now).map(|(policy, _)| policy.clone()).collect();
+        let over: Vec<String> =
+            self.observer_faults.iter().filter(|(_, until)| **until <= self.now).map(|(policy, _)| policy.clone()).collect();
         for policy in over {
             self.observer_faults.remove(&policy);
             let id = PolicyId::from(policy.as_str());
@@ -239,46 +247,47 @@ impl Kernel {
         }
         for alert in news {
             if self.ledger.alert(&alert.fingerprint).is_some() {
-                self.alert_units(alert);
+                self.alert_units(alert, None);
             }
         }
         self.evaluate_marked();
     }
 
     /// Adds the units of an alert; an ended one replaces the firing one, runs once, and is removed.
-    fn alert_units(&mut self, alert: Alert) {
+    fn alert_units(&mut self, alert: Alert, only: Option<&BTreeSet<PolicyId>>) {
         use homeostat_model::AlertStatus::{Firing, Resolved};
         let key = SeriesKey { metric: alert.name.as_str().into(), labels: alert.labels.clone() };
-        let woken: Vec<PolicyId> =
-            self.policies.values().filter(|p| p.on_alert.as_ref().is_some_and(|(selector, _)| selector.matches(&key))).map(|p| p.id.clone()).collect();
+        let wakes = |policy: &&crate::policy::Policy| policy.on_alert.as_ref().is_some_and(|(selector, _)| selector.matches(&key));
+        let asked = |policy: &&crate::policy::Policy| only.is_none_or(|only| only.contains(&policy.id));
+        let woken: Vec<PolicyId> = self.policies.values().filter(wakes).filter(asked).map(|policy| policy.id.clone()).collect();
         let alert = Arc::new(alert);
         let subject_key = SubjectKey::Alert(alert.fingerprint.clone());
-        for policy in woken {
+        for policy in &woken {
             // A new status or a new start is a new subject: the old one's wishes are closed.
-            self.drop_unit(&policy, &subject_key);
+            self.drop_unit(policy, &subject_key);
             let ending = if alert.status == Resolved { "/resolved" } else { "" };
             let traits = Traits {
                 origin: Origin::Alert(policy.clone(), alert.fingerprint.clone()),
                 symptom: format!("alert/{}/{}{ending}", alert.name, alert.fingerprint),
                 target: alert_target(&alert),
             };
-            self.add_unit(&policy, subject_key.clone(), Subject::Alert(Arc::clone(&alert)), traits);
+            self.add_unit(policy, subject_key.clone(), Subject::Alert(Arc::clone(&alert)), traits);
         }
         if alert.status == Firing {
             return;
         }
         self.evaluate_marked();
-        for policy in self.policies.keys().cloned().collect::<Vec<_>>() {
-            if self.units.find(&policy, &subject_key).is_some() {
-                // Its wishes stay open: an approval for an ended alert's message may still be given.
-                self.units.remove(&policy, &subject_key);
+        for policy in &woken {
+            // A question stays open: it may still be answered, or ends by its time. What waits for nobody would wait for ever.
+            if let Some(unit) = self.units.remove(policy, &subject_key) {
+                self.close_held((policy.as_str().to_owned(), unit.traits.symptom), "the alert has ended, and it is not looked at again");
             }
         }
         self.judge_resolved(&alert.fingerprint);
     }
 
-    /// After a start or reload: the alerts that the journal knows get their units again.
-    pub(super) fn restore_alert_units(&mut self) {
+    /// After a start or reload: the alerts that the journal knows get their units again, for the policies that changed.
+    pub(super) fn restore_alert_units(&mut self, changed: &BTreeSet<PolicyId>) {
         let known: Vec<Alert> = self
             .ledger
             .alerts()
@@ -286,7 +295,7 @@ impl Kernel {
             .map(|known| known.alert.clone())
             .collect();
         for alert in known {
-            self.alert_units(alert);
+            self.alert_units(alert, Some(changed));
         }
     }
 }

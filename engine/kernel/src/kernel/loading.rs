@@ -101,7 +101,7 @@ impl Kernel {
         }
         self.refresh_units();
         if !changed.is_empty() {
-            self.restore_alert_units();
+            self.restore_alert_units(changed);
         }
     }
 }

@@ -4,7 +4,9 @@ use super::{Kernel, Timer};
 use crate::arbiter::{Case, Consent, Ruled, symptom_of};
 use crate::effect::Effect;
 use crate::ledger::{Phase, Symptom};
-use homeostat_model::{ActionId, Autonomy, Closing, Command, Event, Note, NoticeKind, Ordered, Proposal, Record, Ruling, Span, Time, Verdict};
+use homeostat_model::{
+    ActionId, Autonomy, Closing, Command, Event, Note, NoticeKind, Ordered, Proposal, Record, Ruling, Span, Time, Verdict,
+};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 
@@ -22,7 +24,8 @@ impl Kernel {
         if proposal.settle.is_none() {
             proposal.settle = self.arbiter.verb(&proposal.verb).map(|spec| spec.settle);
         }
-        let known = self.open.get(&symptom).into_iter().flatten().copied().find(|id| self.ledger.action(*id).is_some_and(|s| s.plan == plan));
+        let known =
+            self.open.get(&symptom).into_iter().flatten().copied().find(|id| self.ledger.action(*id).is_some_and(|s| s.plan == plan));
         let id = known.unwrap_or_else(|| self.ledger.next_action());
         self.wished_at.insert(id, self.now);
         let ruled = self.rule(&proposal, self.now, None);
@@ -59,7 +62,11 @@ impl Kernel {
             Verdict::AwaitingApproval { by } => {
                 self.set_open(&proposal, id);
                 self.timers.insert((by, Timer::Answer(id)));
-                let ends = if self.autonomy_of(&proposal) == Autonomy::Veto { "It is done then unless somebody says no." } else { "Silence is a no." };
+                let ends = if self.autonomy_of(&proposal) == Autonomy::Veto {
+                    "It is done then unless somebody says no."
+                } else {
+                    "Silence is a no."
+                };
                 let text = format!(
                     "{}\n{}\nhomeostat approve {id} --plan {plan}    homeostat deny {id}\nOpen for {}. {ends}",
                     proposal.because,
@@ -118,7 +125,7 @@ impl Kernel {
         let Effect::Act(admitted) = &effect else { return };
         let answer_by = self.now + admitted.action().timeout + Span::from_secs(30);
         self.stats.acts += 1;
-        self.timers.insert((answer_by, Timer::Probe(id)));
+        self.probe_at(id, answer_by);
         self.watch_claim(id);
         self.effects.push_back(effect);
     }
@@ -131,9 +138,12 @@ impl Kernel {
         let approved = state.ruling.reasons.iter().any(|reason| reason.guard == "autonomy" && reason.text.starts_with("approved by "));
         let consent = approved.then(|| Consent::Approved { by: "the person who approved the first attempt".into() });
         let ruled = self.rule(&proposal, self.now, consent);
-        let sent = ruled.ruling.verdict == Verdict::Admitted;
+        if ruled.ruling.verdict != Verdict::Admitted {
+            // It stays `not_done`: if the policy still wishes it, that is a new action with a question of its own.
+            return false;
+        }
         self.follow(id, proposal, plan, ruled, None, attempt);
-        sent
+        true
     }
 
     /// Closes a symptom's open actions, those with a plan in `keep` excepted.
@@ -152,6 +162,14 @@ impl Kernel {
         }
     }
 
+    /// Closes a symptom's open actions that nobody will look at again, questions to people excepted.
+    pub(super) fn close_held(&mut self, symptom: Symptom, why: &str) {
+        let open = self.open.get(&symptom).into_iter().flatten().filter_map(|id| self.ledger.action(*id));
+        let asked: BTreeSet<String> =
+            open.filter(|state| matches!(state.phase, Phase::Awaiting { .. })).map(|state| state.plan.clone()).collect();
+        self.close_open(symptom, &asked, why);
+    }
+
     /// A question's time is over: a no, or under `veto` a yes.
     pub(super) fn answer_due(&mut self, id: ActionId) {
         let Some(state) = self.ledger.action(id) else { return };
@@ -160,7 +178,8 @@ impl Kernel {
             return;
         }
         let proposal = state.proposal.clone();
-        let veto_only = self.autonomy_of(&proposal) == Autonomy::Veto && state.ruling.decided_by().is_some_and(|reason| reason.guard == "autonomy");
+        let veto_only =
+            self.autonomy_of(&proposal) == Autonomy::Veto && state.ruling.decided_by().is_some_and(|reason| reason.guard == "autonomy");
         if veto_only {
             self.consent(id, Consent::NotVetoed);
         } else {

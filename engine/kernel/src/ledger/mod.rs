@@ -73,6 +73,9 @@ pub struct ActionState {
     pub judgement: Option<Judgement>,
     /// What happened, in order.
     pub timeline: VecDeque<(Time, String)>,
+    /// When its verb was done on its target before; given back where nothing was ever started.
+    #[serde(skip)]
+    done_before: Option<(Time, Span)>,
 }
 
 impl ActionState {
@@ -252,8 +255,9 @@ impl Ledger {
                 self.settling.insert(target, (at + settle, key.2));
             }
             Outcome::NotDone(fault) if fault.code == FaultCode::NeverStarted => {
-                // Nothing left the machine: it neither cools down nor counts.
+                // Nothing left the machine: it neither cools down, nor settles, nor counts.
                 self.cooldowns.remove(&key);
+                self.unsend(id);
             }
             Outcome::NotDone(_) => {
                 let wait = cooldown.times(FAILED_COOLDOWN_SHARE).max(FAILED_COOLDOWN_MIN).min(cooldown.max(FAILED_COOLDOWN_MIN));
@@ -329,6 +333,7 @@ impl Ledger {
             outcome: None,
             judgement: None,
             timeline: VecDeque::new(),
+            done_before: None,
         });
         state.proposal = proposal.clone();
         state.ruling = ruling.clone();
@@ -344,12 +349,37 @@ impl Ledger {
         if class > Class::Notify {
             push_time(self.attempts.entry(symptom).or_default(), at);
             let settle = proposal.settle.unwrap_or_default();
-            self.done.insert((proposal.target.clone(), proposal.verb.clone()), (at, settle));
+            let before = self.done.insert((proposal.target.clone(), proposal.verb.clone()), (at, settle));
+            if let Some(state) = self.actions.get_mut(&id) {
+                state.done_before = before;
+            }
             if settle > Span::ZERO {
                 self.settling.insert(proposal.target.clone(), (at + settle, proposal.verb.clone()));
             }
         }
         push_time(self.sent.entry(class).or_default(), at);
+    }
+
+    /// Takes back what [`Ledger::sent`] counted.
+    fn unsend(&mut self, id: ActionId) {
+        let Some(state) = self.actions.get_mut(&id) else { return };
+        let (Some(at), Some(action)) = (state.sent_at, state.action.as_ref()) else { return };
+        let (before, symptom, class) = (state.done_before.take(), symptom_of(&state.proposal), action.class);
+        let place = (action.target.clone(), action.verb.clone());
+        if let Some(times) = self.sent.get_mut(&class) {
+            forget_time(times, at);
+        }
+        if class == Class::Notify {
+            return;
+        }
+        if let Some(times) = self.attempts.get_mut(&symptom) {
+            forget_time(times, at);
+        }
+        self.settling.remove(&place.0);
+        match before {
+            Some(before) => drop(self.done.insert(place, before)),
+            None => drop(self.done.remove(&place)),
+        }
     }
 
     /// Keeps every map within its limit: what has run out goes first, then the oldest. What is open or running always stays.
@@ -372,6 +402,12 @@ impl Ledger {
         if self.settling.len() > SYMPTOMS_MAX {
             self.settling.retain(|_, (until, _)| *until > now);
         }
+    }
+}
+
+fn forget_time(times: &mut VecDeque<Time>, at: Time) {
+    if let Some(index) = times.iter().rposition(|time| *time == at) {
+        times.remove(index);
     }
 }
 

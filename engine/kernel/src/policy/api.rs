@@ -127,6 +127,9 @@ fn register_series(engine: &mut Engine, shared: &Shared) {
     });
     let s = Arc::clone(shared);
     engine.register_fn("all", move |text: ImmutableString| -> Answer<Array> {
+        if lock(&s).mode == Mode::Load {
+            return fault(&s, "`policy()` is read without any data: use `all` in `evaluate`");
+        }
         let found = lock(&s).select(&text).map(<[SeriesRef]>::to_vec);
         match found {
             Ok(series) if series.len() > 1_000 => fault(&s, format!("`{text}` names {} series, at most 1000 fit into `all`", series.len())),

@@ -11,8 +11,8 @@ use super::session::{Draft, Mode, PRINTS_MAX, Session, Shared, Stop, Trail, evid
 use crate::store::{SeriesRef, Store};
 use homeostat_model::{Alert, Claim, ClaimSubject, Evidence, Origin, Proposal, Span, Target, Time};
 use rhai::packages::{
-    ArithmeticPackage, BasicArrayPackage, BasicIteratorPackage, BasicMapPackage, BasicMathPackage, BasicStringPackage, LogicPackage, MoreStringPackage,
-    Package,
+    ArithmeticPackage, BasicArrayPackage, BasicIteratorPackage, BasicMapPackage, BasicMathPackage, BasicStringPackage, LogicPackage,
+    MoreStringPackage, Package,
 };
 use rhai::{CallFnOptions, Dynamic, Engine, EvalAltResult, OptimizationLevel, Scope};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -107,6 +107,11 @@ impl Host {
         &self.engine
     }
 
+    #[cfg(test)]
+    pub(super) fn engine_mut(&mut self) -> &mut Engine {
+        &mut self.engine
+    }
+
     pub(super) fn shared(&self) -> &Shared {
         &self.shared
     }
@@ -128,7 +133,9 @@ impl Host {
         let options = CallFnOptions::new().eval_ast(policy.whole_ast);
         let scope = &mut Scope::new();
         let called = catch_unwind(AssertUnwindSafe(|| match subject {
-            Subject::Series(series) => self.engine.call_fn_with_options::<Dynamic>(options, scope, &policy.ast, "evaluate", (Series(*series),)),
+            Subject::Series(series) => {
+                self.engine.call_fn_with_options::<Dynamic>(options, scope, &policy.ast, "evaluate", (Series(*series),))
+            }
             Subject::Once => self.engine.call_fn_with_options::<Dynamic>(options, scope, &policy.ast, "evaluate", ()),
             Subject::Alert(_) => self.engine.call_fn_with_options::<Dynamic>(options, scope, &policy.ast, "on_alert", (AlertHandle,)),
         }));
@@ -191,7 +198,8 @@ fn fired(session: &mut Session, policy: &Policy, traits: &Traits) -> Evaluated {
 fn proposal(draft: Draft, policy: &Policy, traits: &Traits, evidence: &[Evidence]) -> Proposal {
     let cooldown = draft.cooldown.unwrap_or(policy.cooldown);
     // A notification claims its delivery, unless the script claims more.
-    let delivered = || (draft.verb.actuator() == "notify").then_some(Claim { subject: ClaimSubject::Delivered, within: Span::from_mins(5) });
+    let delivered =
+        || (draft.verb.actuator() == "notify").then_some(Claim { subject: ClaimSubject::Delivered, within: Span::from_mins(5) });
     let claim = draft.claim.or_else(delivered);
     Proposal {
         origin: traits.origin.clone(),
@@ -213,19 +221,36 @@ fn stopped(session: &Session, policy: &Policy, error: Option<&EvalAltResult>) ->
     match (&session.stop, error) {
         (Some(Stop::Undetermined(seen)), _) => {
             let evidence = session.evidence();
-            let why = evidence.get(*seen as usize).map_or_else(|| "a reading".to_owned(), |e| {
-                let series = e.series.as_ref().map_or_else(String::new, |key| format!(" of {key}"));
-                format!("{}{series}: {}", e.operation, e.value)
-            });
+            let why = evidence.get(*seen as usize).map_or_else(
+                || "a reading".to_owned(),
+                |e| {
+                    let series = e.series.as_ref().map_or_else(String::new, |key| format!(" of {key}"));
+                    format!("{}{series}: {}", e.operation, e.value)
+                },
+            );
             Evaluated::Undetermined(why)
         }
-        (Some(Stop::Fault(text)), _) => Evaluated::Fault(super::PolicyError::at(&policy.path, &policy.text, place.unwrap_or(rhai::Position::NONE), text).to_string()),
+        (Some(Stop::Fault(text)), _) => {
+            let place = place.or_else(|| property_place(&policy.text, text)).unwrap_or(rhai::Position::NONE);
+            Evaluated::Fault(super::PolicyError::at(&policy.path, &policy.text, place, text).to_string())
+        }
         (None, Some(error)) => {
             let inner = error.unwrap_inner();
             Evaluated::Fault(super::PolicyError::at(&policy.path, &policy.text, inner.position(), plain(inner)).to_string())
         }
         (None, None) => Evaluated::Fault("the evaluation stopped without a reason".into()),
     }
+}
+
+/// Where a property that a message quotes stands in the script: Rhai gives no place for errors of `series.label`.
+fn property_place(source: &str, message: &str) -> Option<rhai::Position> {
+    let name = message.split('`').nth(1)?;
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    source.lines().enumerate().find_map(|(row, line)| {
+        let (column, _) =
+            line.match_indices(name).find(|(at, _)| line[..*at].ends_with('.') && !line[at + name.len()..].starts_with(is_word))?;
+        Some(rhai::Position::new(u16::try_from(row + 1).ok()?, u16::try_from(column + 1).ok()?))
+    })
 }
 
 /// The engine's message without the position that it appends; the position is shown as a line with a caret.
@@ -235,5 +260,9 @@ fn plain(error: &EvalAltResult) -> String {
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
-    panic.downcast_ref::<&str>().map(|text| (*text).to_owned()).or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".into())
+    panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no message".into())
 }

@@ -12,6 +12,9 @@ mod load;
 mod reading;
 mod session;
 
+#[cfg(test)]
+mod tests;
+
 pub use api::{ApiEntry, reference};
 pub use diagnose::PolicyError;
 pub use host::{Evaluated, Evaluation, Host, Subject, Traits};

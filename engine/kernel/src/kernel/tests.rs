@@ -1,0 +1,8 @@
+//! What the kernel promises, tried from outside: events in, effects out, through the [`lab::Lab`].
+
+mod acting;
+mod alerts;
+mod evaluation;
+mod guards;
+mod lab;
+mod recovery;
