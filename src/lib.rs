@@ -19,3 +19,6 @@ pub mod rules;
 pub mod daemon;
 pub mod http;
 pub mod client;
+pub mod policy_test;
+pub mod cli;
+pub mod doctor;

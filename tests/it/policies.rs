@@ -30,7 +30,10 @@ fn notifier() -> ActuatorSpec {
 fn files(ending: &str) -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
     let entries = std::fs::read_dir(&folder).expect("the policies' folder is there");
-    let mut files: Vec<PathBuf> = entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).filter(|path| path.display().to_string().ends_with(ending)).collect();
+    let mut files: Vec<PathBuf> = entries
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .filter(|path| path.display().to_string().ends_with(ending))
+        .collect();
     files.sort();
     files
 }
@@ -70,7 +73,11 @@ fn a_wrong_expectation_is_reported() {
         let policies = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
         std::fs::copy(policies.join("high-cpu.rhai"), folder.path().join("high-cpu.rhai")).expect("the policy is copied");
         let file = folder.path().join("high-cpu.test.yaml");
-        let test = |expect: &str| format!("policy: high-cpu\ninterval: 1m\nseries:\n  - {{ series: 'node_cpu_busy_ratio{{node=\"a\"}}', values: 0.95x30 }}\nexpect:\n  - {expect}\n");
+        let test = |expect: &str| {
+            format!(
+                "policy: high-cpu\ninterval: 1m\nseries:\n  - {{ series: 'node_cpu_busy_ratio{{node=\"a\"}}', values: 0.95x30 }}\nexpect:\n  - {expect}\n"
+            )
+        };
         for (expect, failures) in [
             ("{ at: 20m, quiet: wrong }", 1),
             ("{ at: 20m, undetermined: true }", 1),
