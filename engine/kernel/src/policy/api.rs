@@ -50,7 +50,7 @@ pub const ENTRIES: &[ApiEntry] = &[
     entry("Alerts", "alert.node", "Label `node`, else the host part of `instance`, else \"\"."),
     entry("Alerts", "alert.value(\"A\")", "One of Grafana's values, a reading."),
     entry("Alerts", "alert.resolved()", "The claim that this alert ends; add `.within(…)`."),
-    entry("Actions", "notify(\"title\"), notify(\"title\", \"text\")", "Tells people through the configured channels."),
+    entry("Actions", "notify(\"title\"), notify(\"title\", \"text\")", "Tells people through the configured channels; `because` is the text if none is given. Numbers that change belong into `because`: another title or text is another plan, and so another action each time."),
     entry("Actions", "wake(\"muscle\")", "Wakes a configured node: `power.wake` on `node/muscle`."),
     entry("Actions", "exec(\"disk-cleanup\", #{ … }), http(\"name\", #{ … })", "Runs a command or request that the configuration allows, with its arguments."),
     entry("Actions", "act(\"verb\", \"kind/name\", #{ … })", "Any verb on any target."),
