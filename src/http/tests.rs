@@ -6,7 +6,7 @@ use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::journal::{JournalReader, JournalSettings};
 use crate::live::{self, Daemon, Parts};
-use homeostat_model::{EntryBody, Event, RuleSet, Secret};
+use homeostat_model::{Autonomy, Class, EntryBody, Event, PolicySource, RuleSet, Secret};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
@@ -30,14 +30,22 @@ struct Served {
 }
 
 async fn served(change: impl FnOnce(&mut ServeOptions)) -> Served {
+    serve_with(change, |_, rules| rules).await
+}
+
+/// `rules` gets the actuators' specs in an empty set.
+async fn serve_with(change: impl FnOnce(&mut ServeOptions), rules: impl FnOnce(&TempDir, RuleSet) -> RuleSet) -> Served {
     let dir = tempfile::tempdir().unwrap();
+    let actuators = homeostat_actuators::registry::build(&Default::default(), dir.path(), "test").unwrap();
+    let specs = actuators.iter().map(|actuator| actuator.spec()).collect();
+    let rules = rules(&dir, RuleSet { actuators: specs, ..RuleSet::default() });
     let daemon = live::start(Parts {
         dir: dir.path().into(),
         clock: Arc::new(SystemClock::default()),
         sensors: Vec::new(),
-        actuators: Vec::new(),
+        actuators,
         announce: Arc::new(|_| Box::pin(async {})),
-        rules: RuleSet::default(),
+        rules,
         journal: JournalSettings::default(),
         seed: 1,
         opened: None,
@@ -209,6 +217,43 @@ async fn alerts_are_in_the_journal_before_they_are_answered() {
     assert_eq!(status["overview"]["incidents"][0]["node"], "nas", "{status}");
     let (_, _, page) = served.tcp("GET", "/", &[], "").await;
     assert!(page.contains("Hot") && !page.contains("<b>hot"), "{page}");
+    served.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_alert_leads_to_a_question_that_is_answered_once_and_for_the_plan_that_was_shown() {
+    let policy = PolicySource {
+        id: "alert-notify".into(),
+        path: "policies/alert-notify.rhai".into(),
+        text: include_str!("../../policies/alert-notify.rhai").into(),
+        overrides: Default::default(),
+    };
+    let ask = |_: &TempDir, mut rules: RuleSet| {
+        rules.policies.push(policy);
+        rules.arbiter.autonomy.insert(Class::Notify, Autonomy::Suggest);
+        rules
+    };
+    let served = serve_with(|_| (), ask).await;
+    let alert = alertmanager("firing").replace("\"alertname\"", "\"severity\":\"critical\",\"alertname\"");
+    assert_eq!(served.tcp("POST", "/webhooks/alertmanager", &[], &alert).await.0, 200);
+    let client = served.client();
+    let waiting: Value = client.get("/api/v1/approvals").await.unwrap();
+    let line: super::view::ActionLine = serde_json::from_value(waiting["approvals"][0].clone()).unwrap();
+    assert_eq!(
+        (line.verb.as_str(), line.phase.as_str(), line.policy.as_deref()),
+        ("notify.send", "awaiting_approval", Some("alert-notify"))
+    );
+    let (_, _, page) = served.tcp("GET", &format!("/actions/{}", line.id), &[], "").await;
+    assert!(page.contains(&line.plan) && page.contains("&#60;b&#62;hot"), "{page}");
+    let approve = format!("/api/v1/approvals/{}/approve", line.id);
+    let error = client.post::<Value>(&approve, &json!({ "plan": "another" })).await.unwrap_err();
+    assert!(matches!(&error, ClientError::Refused { status: 409, error } if error.contains("plan")), "{error}");
+    let answer: Value = client.post(&approve, &json!({ "plan": line.plan })).await.unwrap();
+    assert_ne!(answer["action"]["phase"], "awaiting_approval", "{answer}");
+    let error = client.post::<Value>(&approve, &json!({ "plan": line.plan })).await.unwrap_err();
+    assert!(matches!(error, ClientError::Refused { status: 409, .. }), "{error}");
+    let explained: Value = client.get(&format!("/api/v1/actions/{}", line.id)).await.unwrap();
+    assert!(explained["text"].as_str().unwrap().contains("because"), "{explained}");
     served.end().await;
 }
 

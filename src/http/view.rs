@@ -7,7 +7,7 @@
 use homeostat_kernel::kernel::{PolicyView, Stats, UnitView};
 use homeostat_kernel::ledger::{ActionState, KnownAlert, Phase};
 use homeostat_kernel::{Kernel, Ledger};
-use homeostat_model::{AlertKind, Evidence, Outcome, Time};
+use homeostat_model::{AlertKind, Evidence, Margin, Outcome, Time};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -310,25 +310,33 @@ pub fn policies(kernel: &Kernel) -> Vec<PolicyLine> {
     kernel.policies().into_iter().map(line).collect()
 }
 
-/// Of quiet targets, the one whose false comparison lacks least, in relation to the value that was read.
+/// Of quiet targets, the one whose false comparison lacks least, in relation to the threshold or the value, whichever is larger.
 fn nearest(units: &[UnitView]) -> Option<String> {
     let lacking = |evidence: &Evidence| {
-        let value = evidence.value.value()?.abs().max(1e-9);
+        let value = evidence.value.value()?.abs();
         let lacks = evidence.margins.iter().filter(|m| m.distance < 0.0 && m.distance.is_finite());
-        lacks.map(|m| (-m.distance / value, m.relation.clone(), -m.distance)).min_by(|a, b| a.0.total_cmp(&b.0))
+        let share = |m: &Margin| -m.distance / threshold(m).abs().max(value).max(1e-9);
+        lacks.map(|m| (share(m), m.relation.clone(), -m.distance)).min_by(|a, b| a.0.total_cmp(&b.0))
     };
+    // How much data there is says nothing about how far the world is from firing.
+    let tells = |evidence: &&Evidence| !evidence.operation.starts_with("coverage");
     let quiet = units.iter().filter(|unit| unit.result == "quiet");
-    let candidates = quiet.flat_map(|unit| unit.evidence.iter().filter_map(move |e| Some((unit, e, lacking(e)?))));
+    let candidates = quiet.flat_map(|unit| unit.evidence.iter().filter(tells).filter_map(move |e| Some((unit, e, lacking(e)?))));
     let (unit, evidence, (_, relation, distance)) = candidates.min_by(|a, b| a.2.0.total_cmp(&b.2.0))?;
-    let value = evidence.value.value()?;
-    Some(format!("{}: {} {} {relation} lacks {}", unit.symptom, evidence.operation, number(value), number(distance)))
+    let value = number(evidence.value.value()?);
+    Some(format!("{}: {} {value} {relation} lacks {}", unit.symptom, evidence.operation, number(distance)))
+}
+
+/// The number behind the comparison's sign; 0 if there is none.
+fn threshold(margin: &Margin) -> f64 {
+    margin.relation.rsplit(' ').next().and_then(|text| text.parse().ok()).unwrap_or(0.0)
 }
 
 /// One read as people see it: what, of which series, its value, and how far each comparison was from turning over.
 pub fn evidence_line(evidence: &Evidence) -> String {
     let series = evidence.series.as_ref().map_or_else(String::new, |key| format!(" of {key}"));
     let value = evidence.value.value().map_or_else(|| evidence.value.to_string(), number);
-    let margin = |m: &homeostat_model::Margin| format!("{} is {} by {}", m.relation, m.distance >= 0.0, number(m.distance.abs()));
+    let margin = |m: &Margin| format!("{} is {} by {}", m.relation, m.distance >= 0.0, number(m.distance.abs()));
     let margins: Vec<String> = evidence.margins.iter().map(margin).collect();
     let margins = if margins.is_empty() { String::new() } else { format!("  ({})", margins.join("; ")) };
     format!("{}{series} = {value}{margins}", evidence.operation)
@@ -370,7 +378,7 @@ pub fn distance(now: Time, at: Time) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use homeostat_model::{Alert, AlertDelivery, AlertSource, AlertStatus, Event, Labels, Margin, ReadingValue, SeriesKey};
+    use homeostat_model::{Alert, AlertDelivery, AlertSource, AlertStatus, Event, Labels, ReadingValue, SeriesKey};
 
     fn alert(name: &str, pairs: &[(&str, &str)], status: AlertStatus) -> Alert {
         let labels = Labels::new(pairs.iter().map(|(n, v)| (*n, *v)).chain([("alertname", name)]));
