@@ -36,6 +36,8 @@ pub struct Kernel {
     wished_at: BTreeMap<ActionId, Time>,
     /// When an open question, a probe or a claim is due.
     timers: BTreeSet<(Time, Timer)>,
+    /// Which of them is an action's probe.
+    probes: BTreeMap<ActionId, Time>,
     observer_faults: BTreeMap<String, Time>,
     limits_noted: BTreeMap<String, Time>,
     effects: VecDeque<Effect>,
@@ -71,6 +73,7 @@ impl Kernel {
             open: BTreeMap::new(),
             wished_at: BTreeMap::new(),
             timers: BTreeSet::new(),
+            probes: BTreeMap::new(),
             observer_faults: BTreeMap::new(),
             limits_noted: BTreeMap::new(),
             effects: VecDeque::new(),

@@ -116,6 +116,12 @@ impl Units {
     pub fn iter(&self) -> impl Iterator<Item = (UnitId, &Unit)> {
         self.by_key.values().filter_map(|id| self.get(*id).map(|unit| (*id, unit)))
     }
+    /// The units of a policy that are about a series.
+    pub fn series_of_policy(&self, policy: &PolicyId) -> impl Iterator<Item = &Unit> {
+        let all = self.by_key.range((policy.clone(), SubjectKey::Series(SeriesRef(0)))..);
+        let of_series = all.take_while(move |((p, key), _)| p == policy && matches!(key, SubjectKey::Series(_)));
+        of_series.filter_map(|(_, id)| self.get(*id))
+    }
     /// The units of a policy.
     pub fn of_policy(&self, policy: &PolicyId) -> Vec<(SubjectKey, UnitId)> {
         let all = self.by_key.range((policy.clone(), SubjectKey::Series(SeriesRef(0)))..);

@@ -55,12 +55,21 @@ impl Kernel {
 
     /// Sets the one moment at which an action is next asked after; an earlier appointment is void.
     pub(super) fn probe_at(&mut self, id: ActionId, at: Time) {
-        self.timers.retain(|(_, timer)| *timer != Timer::Probe(id));
+        self.forget_probe(id);
         self.timers.insert((at, Timer::Probe(id)));
+        self.probes.insert(id, at);
+    }
+
+    /// The action is not to be asked after: it has answered.
+    fn forget_probe(&mut self, id: ActionId) {
+        if let Some(at) = self.probes.remove(&id) {
+            self.timers.remove(&(at, Timer::Probe(id)));
+        }
     }
 
     /// A probe's time has come, or an answer has not come in time.
     pub(super) fn probe_due(&mut self, id: ActionId) {
+        self.probes.remove(&id);
         let Some(state) = self.ledger.action(id) else { return };
         if !state.phase.is_running() {
             return;
@@ -101,6 +110,9 @@ impl Kernel {
         let (phase, probes, attempts) = (state.phase, state.probes, state.attempts);
         let (class, lease) = state.action.as_ref().map_or((Class::Irreversible, None), |a| (a.class, Some(a.lease)));
         self.stats.settled(&outcome);
+        if !phase.is_running() {
+            self.forget_probe(id);
+        }
         match (&outcome, phase) {
             (Outcome::Done(_), Phase::Done) => self.judge_delivery(id, true),
             (Outcome::NotDone(fault), Phase::NotDone { .. }) => {

@@ -191,11 +191,7 @@ impl Kernel {
     /// Suspects the observer where many targets of one policy fire at once (lesson 1).
     fn watch_observer(&mut self, policy: &PolicyId) {
         let (mut firing, mut determined) = (0usize, 0usize);
-        for (key, id) in self.units.of_policy(policy) {
-            let Some(unit) = self.units.get(id) else { continue };
-            if !matches!(key, SubjectKey::Series(_)) {
-                continue;
-            }
+        for unit in self.units.series_of_policy(policy) {
             match unit.last {
                 LastResult::Fired => {
                     firing += 1;

@@ -31,6 +31,8 @@ pub struct KnownAlert {
 pub(super) struct Alerts {
     known: BTreeMap<String, KnownAlert>,
     bytes: usize,
+    /// Nothing is to be forgotten before this.
+    forget_at: Time,
     pub(super) refused: u64,
 }
 
@@ -71,22 +73,34 @@ impl Alerts {
                 continue;
             }
             let firing = alert.status == AlertStatus::Firing;
+            self.forget_at = self.forget_at.min(at + kept_for(firing));
             self.bytes += size(alert);
             let old = self.known.insert(alert.fingerprint.clone(), KnownAlert { alert: alert.clone(), firing, since: at, heard_at: at, repeats: 0 });
             self.bytes -= old.map_or(0, |old| size(&old.alert));
         }
     }
 
+    /// Drops what was silent for too long. Thousands may be known, so they are walked only when the first of them may be due.
     fn forget(&mut self, now: Time) {
-        let bytes = &mut self.bytes;
+        if now < self.forget_at {
+            return;
+        }
+        let (bytes, mut next) = (&mut self.bytes, Time::MAX);
         self.known.retain(|_, known| {
-            let keep = now.since(known.heard_at) < if known.firing { SILENT_MAX } else { ENDED_MAX };
-            if !keep {
+            let keep = now.since(known.heard_at) < kept_for(known.firing);
+            if keep {
+                next = next.min(known.heard_at + kept_for(known.firing));
+            } else {
                 *bytes -= size(&known.alert);
             }
             keep
         });
+        self.forget_at = next;
     }
+}
+
+fn kept_for(firing: bool) -> Span {
+    if firing { SILENT_MAX } else { ENDED_MAX }
 }
 
 fn size(alert: &Alert) -> usize {

@@ -389,6 +389,9 @@ impl Ledger {
             let Some(id) = finished.or_else(|| self.actions.values().find(|s| matches!(s.phase, Phase::Shadowed | Phase::Denied)).map(|s| s.id)) else { break };
             self.actions.remove(&id);
         }
+        if [self.cooldowns.len(), self.attempts.len(), self.done.len(), self.settling.len()].iter().all(|len| *len <= SYMPTOMS_MAX) {
+            return;
+        }
         let now = self.actions.values().map(|s| s.moved_at).max().unwrap_or_default();
         if self.cooldowns.len() > SYMPTOMS_MAX {
             self.cooldowns.retain(|_, (until, _)| *until > now);

@@ -14,9 +14,9 @@ use rhai::packages::{
     ArithmeticPackage, BasicArrayPackage, BasicIteratorPackage, BasicMapPackage, BasicMathPackage, BasicStringPackage, LogicPackage,
     MoreStringPackage, Package,
 };
-use rhai::{CallFnOptions, Dynamic, Engine, EvalAltResult, OptimizationLevel, Scope};
+use rhai::{Caches, CallFnOptions, Dynamic, Engine, EvalAltResult, EvalContext, OptimizationLevel, Scope};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What an evaluation is about.
 #[derive(Clone, Debug)]
@@ -130,15 +130,11 @@ impl Host {
                 session.alert = Some(Arc::clone(alert));
             }
         }
-        let options = CallFnOptions::new().eval_ast(policy.whole_ast);
-        let scope = &mut Scope::new();
-        let called = catch_unwind(AssertUnwindSafe(|| match subject {
-            Subject::Series(series) => {
-                self.engine.call_fn_with_options::<Dynamic>(options, scope, &policy.ast, "evaluate", (Series(*series),))
-            }
-            Subject::Once => self.engine.call_fn_with_options::<Dynamic>(options, scope, &policy.ast, "evaluate", ()),
-            Subject::Alert(_) => self.engine.call_fn_with_options::<Dynamic>(options, scope, &policy.ast, "on_alert", (AlertHandle,)),
-        }));
+        let called = catch_unwind(AssertUnwindSafe(|| self.call(policy, subject)));
+        if called.is_err() {
+            // A panic may have left it half written.
+            *resolved(policy) = Caches::new();
+        }
         let mut session = lock(&self.shared);
         let result = match called {
             Ok(Ok(_)) if session.stop.is_none() => fired(&mut session, policy, traits),
@@ -155,6 +151,30 @@ impl Host {
         }
     }
 
+    /// Calls the script's function. Which native function a call means is looked up once per policy and kept: the engine's own
+    /// `call_fn` looks through every module again for every call, which is half of a short evaluation.
+    fn call(&self, policy: &Policy, subject: &Subject) -> Result<Dynamic, Box<EvalAltResult>> {
+        let (name, argument) = match subject {
+            Subject::Series(series) => ("evaluate", Some(Dynamic::from(Series(*series)))),
+            Subject::Once => ("evaluate", None),
+            Subject::Alert(_) => ("on_alert", Some(Dynamic::from(AlertHandle))),
+        };
+        let scope = &mut Scope::new();
+        if policy.whole_ast {
+            let arguments: Vec<Dynamic> = argument.into_iter().collect();
+            return self.engine.call_fn_with_options(CallFnOptions::new().eval_ast(true), scope, &policy.ast, name, arguments);
+        }
+        // Operations are counted in here, so every evaluation gets a new one.
+        let mut global = self.engine.new_global_runtime_state();
+        global.lib.push(policy.ast.shared_lib().clone());
+        let mut caches = resolved(policy);
+        let mut context = EvalContext::new(&self.engine, &mut global, &mut caches, scope, None);
+        match argument {
+            Some(mut argument) => context.call_fn_raw(name, false, false, &mut [&mut argument]),
+            None => context.call_fn_raw(name, false, false, &mut []),
+        }
+    }
+
     /// Takes what the last evaluation saw and gives back the buffers of `trail`, so that nothing is allocated.
     pub fn swap_trail(&self, trail: &mut Trail) {
         let mut session = lock(&self.shared);
@@ -168,10 +188,15 @@ impl Host {
     }
 }
 
+fn resolved(policy: &Policy) -> MutexGuard<'_, Caches> {
+    policy.resolved.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Every limit, explicitly; the same in debug and release.
 fn limit(engine: &mut Engine) {
     engine.set_max_operations(200_000);
-    engine.set_max_call_levels(16);
+    // Two levels are our own way in.
+    engine.set_max_call_levels(18);
     engine.set_max_expr_depths(64, 32);
     engine.set_max_string_size(64 << 10);
     engine.set_max_array_size(10_000);

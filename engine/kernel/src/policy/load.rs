@@ -8,10 +8,10 @@ use super::reading::{AlertSelectorText, SelectorText};
 use super::session::{Mode, lock};
 use crate::store::Selector;
 use homeostat_model::{Arg, Autonomy, PolicyId, PolicySource, Span};
-use rhai::{AST, ASTNode, Dynamic, Engine, Expr, Map, Position, Scope, Stmt};
+use rhai::{AST, ASTNode, Caches, Dynamic, Engine, Expr, Map, Position, Scope, Stmt};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// The keys of `policy()`, with their meaning.
 pub const KEYS: &[(&str, &str)] = &[
@@ -51,6 +51,8 @@ pub struct Policy {
     /// What it is for, from its `//!` lines.
     pub doc: String,
     pub(super) ast: AST,
+    /// What the script's calls were found to mean, kept between evaluations.
+    pub(super) resolved: Mutex<Caches>,
     pub(super) text: String,
     pub(super) whole_ast: bool,
     /// Whether it has `evaluate`.
@@ -85,9 +87,15 @@ impl Host {
     pub fn compile(&self, source: &PolicySource) -> Result<Policy, Vec<PolicyError>> {
         let error = |position: Position, message: String| PolicyError::at(&source.path, &source.text, position, message);
         if source.text.len() > TEXT_BYTES_MAX {
-            return Err(vec![error(Position::NONE, format!("the policy has {} bytes, at most {TEXT_BYTES_MAX} are allowed", source.text.len()))]);
+            return Err(vec![error(
+                Position::NONE,
+                format!("the policy has {} bytes, at most {TEXT_BYTES_MAX} are allowed", source.text.len()),
+            )]);
         }
-        let ast = self.engine().compile(&source.text).map_err(|e| vec![error(e.position(), e.err_type().to_string()).help(hint(&e.to_string()))])?;
+        let ast = self
+            .engine()
+            .compile(&source.text)
+            .map_err(|e| vec![error(e.position(), e.err_type().to_string()).help(hint(&e.to_string()))])?;
         let unknown = unknown_functions(self.engine(), &ast, source);
         if !unknown.is_empty() {
             return Err(unknown);
@@ -100,7 +108,10 @@ impl Host {
         let evaluate = functions.get("evaluate").copied();
         let on_alert = functions.get("on_alert").copied();
         if evaluate.is_none() && on_alert.is_none() {
-            errors.push(error(Position::NONE, "there is neither `fn evaluate(series)` nor `fn on_alert(alert)`: nothing would ever run".into()));
+            errors.push(error(
+                Position::NONE,
+                "there is neither `fn evaluate(series)` nor `fn on_alert(alert)`: nothing would ever run".into(),
+            ));
         }
         if on_alert.is_some_and(|params| params != 1) {
             errors.push(error(Position::NONE, "`on_alert` takes one parameter, the alert".into()));
@@ -121,7 +132,9 @@ impl Host {
         let result = self.engine().call_fn_with_options::<Dynamic>(options, &mut Scope::new(), ast, "policy", ());
         let fail = |position, message: String| vec![PolicyError::at(&source.path, &source.text, position, message)];
         match result {
-            Ok(value) => value.try_cast::<Map>().ok_or_else(|| fail(Position::NONE, "`policy()` must give a map: `#{ every: \"1m\" }`".into())),
+            Ok(value) => {
+                value.try_cast::<Map>().ok_or_else(|| fail(Position::NONE, "`policy()` must give a map: `#{ every: \"1m\" }`".into()))
+            }
             Err(e) => {
                 let said = lock(self.shared()).stop.take();
                 let message = match said {
@@ -156,7 +169,11 @@ impl MapReader<'_> {
         let unknown: Vec<String> = self.map.keys().map(ToString::to_string).filter(|key| !known.contains(key.as_str())).collect();
         for key in unknown {
             let help = did_you_mean(&key, known.iter().copied());
-            self.wrong(&key, format!("`policy()` has no key `{key}` (it has: {})", known.iter().copied().collect::<Vec<_>>().join(", ")), help);
+            self.wrong(
+                &key,
+                format!("`policy()` has no key `{key}` (it has: {})", known.iter().copied().collect::<Vec<_>>().join(", ")),
+                help,
+            );
         }
         let for_each = self.for_each(evaluate);
         let on_alert = self.on_alert(has_on_alert);
@@ -173,6 +190,7 @@ impl MapReader<'_> {
             digest: digest(source),
             doc: source.text.lines().map_while(|line| line.strip_prefix("//!")).map(str::trim).collect::<Vec<_>>().join(" "),
             ast,
+            resolved: Mutex::default(),
             text: source.text.clone(),
             whole_ast,
             has_evaluate: evaluate.is_some(),
@@ -224,7 +242,11 @@ impl MapReader<'_> {
             Some(level) => level,
             None => {
                 let names = Autonomy::ALL.map(Autonomy::name);
-                self.wrong("autonomy", format!("`autonomy` is `{text}`, expected one of: {}", names.join(", ")), did_you_mean(&text, names));
+                self.wrong(
+                    "autonomy",
+                    format!("`autonomy` is `{text}`, expected one of: {}", names.join(", ")),
+                    did_you_mean(&text, names),
+                );
                 Autonomy::Shadow
             }
         }
@@ -233,7 +255,11 @@ impl MapReader<'_> {
     fn for_each(&mut self, evaluate: Option<usize>) -> ForEach {
         let Some(value) = self.map.get("for_each").cloned() else {
             if evaluate == Some(1) {
-                self.wrong("for_each", "`evaluate` takes a series, but `policy()` has no `for_each`".into(), Some("add `for_each: series(\"…\")`".into()));
+                self.wrong(
+                    "for_each",
+                    "`evaluate` takes a series, but `policy()` has no `for_each`".into(),
+                    Some("add `for_each: series(\"…\")`".into()),
+                );
             }
             return ForEach::Once;
         };
@@ -252,7 +278,11 @@ impl MapReader<'_> {
         match (value, has_on_alert) {
             (None, false) => None,
             (None, true) => {
-                self.wrong("on_alert", "there is `fn on_alert(alert)`, but `policy()` does not say which alerts".into(), Some("add `on_alert: alerts(\"…\")`".into()));
+                self.wrong(
+                    "on_alert",
+                    "there is `fn on_alert(alert)`, but `policy()` does not say which alerts".into(),
+                    Some("add `on_alert: alerts(\"…\")`".into()),
+                );
                 None
             }
             (Some(_), false) => {
@@ -287,10 +317,18 @@ impl MapReader<'_> {
                 Some(map) => {
                     for (name, value) in map {
                         let kind = value.type_name();
-                        let plain = value.as_bool().map(Arg::Bool).or_else(|_| value.as_int().map(Arg::Int)).or_else(|_| value.as_float().map(Arg::Float));
+                        let plain = value
+                            .as_bool()
+                            .map(Arg::Bool)
+                            .or_else(|_| value.as_int().map(Arg::Int))
+                            .or_else(|_| value.as_float().map(Arg::Float));
                         match plain.or_else(|_| value.into_string().map(Arg::Text)) {
                             Ok(arg) => drop(params.insert(name.to_string(), arg)),
-                            Err(_) => self.wrong("params", format!("the parameter `{name}` is a {kind}, expected text, a number, true or false"), None),
+                            Err(_) => self.wrong(
+                                "params",
+                                format!("the parameter `{name}` is a {kind}, expected text, a number, true or false"),
+                                None,
+                            ),
                         }
                     }
                 }
@@ -303,7 +341,11 @@ impl MapReader<'_> {
                     self.wrong("params", format!("the configuration sets the parameter `{name}`, which the policy does not have"), help);
                 }
                 Some(own) if own.kind() != value.kind() && !(own.kind() == "float" && value.kind() == "int") => {
-                    self.wrong("params", format!("the configuration sets `{name}` to a {}, the policy's own is a {}", value.kind(), own.kind()), None);
+                    self.wrong(
+                        "params",
+                        format!("the configuration sets `{name}` to a {}, the policy's own is a {}", value.kind(), own.kind()),
+                        None,
+                    );
                 }
                 Some(Arg::Float(_)) if let Arg::Int(whole) = value => drop(params.insert(name.clone(), Arg::Float(*whole as f64))),
                 Some(_) => drop(params.insert(name.clone(), value.clone())),
