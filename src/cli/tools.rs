@@ -126,7 +126,10 @@ async fn tail(reader: &JournalReader, lines: u32, follow: bool, json: bool) -> E
         eprintln!("homeostat: {error}");
     }
     let mut next = page.entries.last().map_or(0, |entry| entry.seq + 1);
-    while follow {
+    if !follow {
+        return Ok(Exit::Ok);
+    }
+    loop {
         tokio::select! {
             () = tokio::time::sleep(FOLLOW_EVERY) => {}
             pressed = tokio::signal::ctrl_c() => return Ok(pressed.map(|()| Exit::Ok)?),
@@ -137,7 +140,6 @@ async fn tail(reader: &JournalReader, lines: u32, follow: bool, json: bool) -> E
             next = entry.seq + 1;
         }
     }
-    Ok(Exit::Ok)
 }
 
 fn verify(reader: &JournalReader, json: bool) -> Ended {

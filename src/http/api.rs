@@ -42,6 +42,7 @@ fn refused(refused: Refused) -> Response {
     unavailable(&refused)
 }
 
+#[expect(clippy::result_large_err, reason = "the error is the answer, made once per refused request")]
 pub(super) fn action_id(text: &str) -> Answer<ActionId> {
     text.parse().map_err(|_| {
         let shown: String = text.chars().take(40).collect();
