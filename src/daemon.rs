@@ -85,9 +85,10 @@ pub fn servers(config: &Config) -> Vec<(String, String)> {
 pub async fn run(options: RunOptions) -> anyhow::Result<()> {
     let config = Config::load(options.config.as_deref(), &Outside::real())?;
     let data = options.data.clone().unwrap_or_else(|| config.data_dir(&Outside::real()));
+    check_sensors(&config).map_err(|faults| joined("sensors", &faults))?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let (recorder, opened) = Recorder::open(&data, config.journal_settings(), clock.now())?;
-    let assembled = homeostat_actuators::registry::assemble(&config.actuators, &data, &opened.journal_id).map_err(joined)?;
+    let assembled = homeostat_actuators::registry::assemble(&config.actuators, &data, &opened.journal_id).map_err(|faults| joined("actuators", &faults))?;
     let specs: Vec<ActuatorSpec> = assembled.actuators.iter().map(|actuator| actuator.spec()).collect();
     let rules = rules::rule_set(&config, specs.clone(), &servers(&config))?;
     let notify = assembled.notify;
@@ -134,8 +135,18 @@ async fn end(daemon: Daemon, server: tokio::task::JoinHandle<std::io::Result<()>
     server.abort();
 }
 
-fn joined(faults: Vec<Fault>) -> anyhow::Error {
-    anyhow::anyhow!("the actuators' configuration has {} problem(s):\n{}", faults.len(), faults.iter().map(|f| format!("  {f}")).collect::<Vec<_>>().join("\n"))
+fn joined(section: &str, faults: &[Fault]) -> anyhow::Error {
+    let lines: Vec<String> = faults.iter().map(|fault| format!("  {fault}")).collect();
+    anyhow::anyhow!("the configuration of the {section} has {} problem(s):\n{}", faults.len(), lines.join("\n"))
+}
+
+/// Makes every sensor once and drops it: what is wrong with its configuration is said before anything starts.
+///
+/// # Errors
+/// Every sensor's fault.
+pub fn check_sensors(config: &Config) -> Result<(), Vec<Fault>> {
+    let faults: Vec<Fault> = config.sensors.values().filter_map(|sensor| make_sensor(sensor).err()).collect();
+    if faults.is_empty() { Ok(()) } else { Err(faults) }
 }
 
 async fn stop_signal() -> std::io::Result<&'static str> {

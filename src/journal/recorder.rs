@@ -13,6 +13,7 @@ use homeostat_model::{EntryBody, Event, Record, Span, Time};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 pub(super) const TABLE_FILE: &str = "journal.db";
 pub(super) const SAMPLES_DIR: &str = "samples";
@@ -332,6 +333,20 @@ impl Recorder {
 }
 
 /// Takes the directory's lock and leaves the process id in it, for the message of whoever comes second.
+/// A daemon that was killed while it started a command leaves the lock with that child until the child's `exec`, and systemd may
+/// start the next daemon before that; so the lock is tried for a moment.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+
+fn try_lock_for(file: &File, patience: Duration) -> Result<(), std::fs::TryLockError> {
+    let end = Instant::now() + patience;
+    loop {
+        match file.try_lock() {
+            Err(std::fs::TryLockError::WouldBlock) if Instant::now() < end => std::thread::sleep(Duration::from_millis(20)),
+            tried => return tried,
+        }
+    }
+}
+
 fn lock(path: &Path) -> Result<File, JournalError> {
     let mut file = File::options()
         .read(true)
@@ -340,7 +355,7 @@ fn lock(path: &Path) -> Result<File, JournalError> {
         .truncate(false)
         .open(path)
         .map_err(|error| JournalError::io("open", path, error))?;
-    match file.try_lock() {
+    match try_lock_for(&file, LOCK_PATIENCE) {
         Ok(()) => {}
         Err(std::fs::TryLockError::WouldBlock) => {
             let mut holder = String::new();

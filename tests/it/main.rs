@@ -3,3 +3,6 @@
 mod scenario;
 mod drivers;
 mod policies;
+mod daemon;
+mod killed;
+mod real_servers;

@@ -147,7 +147,7 @@ fn configuration(dir: &Path, prometheus: u16) -> std::path::PathBuf {
     .unwrap();
     let config = dir.join("homeostat.yaml");
     let text = format!(
-        "sensors:\n  prom:\n    kind: prometheus\n    url: http://127.0.0.1:{prometheus}\n    interval: 1s\n    timeout: 5s\n    backfill: 1m\n    selectors: ['{{__name__=~\"lab_.*|up\"}}']\n\
+        "sensors:\n  prom:\n    kind: prometheus\n    url: http://127.0.0.1:{prometheus}\n    interval: 1s\n    timeout: 1s\n    backfill: 1m\n    selectors: ['{{__name__=~\"lab_.*|up\"}}']\n\
          webhooks:\n  alertmanager: {{ bearer: {TOKEN} }}\npolicies:\n  dir: {}\nactuators:\n  exec:\n    commands:\n      clean:\n        doc: Cleans the lab.\n        \
          argv: [/bin/sh, {}]\n        class: reversible\n        timeout: 10s\n        settle: 1s\n",
         policies.display(),
@@ -203,7 +203,9 @@ fn from_a_real_alert_to_an_explained_action_and_blindness_afterwards() {
         if view.to_string().contains("\"undetermined\"") { Ok(view) } else { Err(view.to_string()) }
     });
     println!("after Prometheus was killed: {view}");
-    let status = lab.daemon.json(&["status"]).to_string();
+    let status = lab.daemon.cli(&["status", "--json"]);
+    assert_eq!(status.status.code(), Some(4), "a blind sensor is unhealthy");
+    let status = String::from_utf8_lossy(&status.stdout).into_owned();
     assert!(status.contains("blind"), "the sensor says that it is blind: {status}");
     let sent_after = actions(&lab.daemon).iter().filter(|a| !a["sent_at"].is_null()).count();
     assert_eq!(sent_before, sent_after, "nothing acts while blind");

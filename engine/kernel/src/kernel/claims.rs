@@ -20,6 +20,7 @@ impl Kernel {
         if let ClaimSubject::Series { series, .. } = &claim.subject
             && let Some(found) = self.host.with_store(|store| store.find(series))
         {
+            self.host.with_store(|store| store.protect(found));
             self.units.watch(found, Watcher::Claim(id));
         }
     }

@@ -218,10 +218,11 @@ impl Kernel {
         let over: Vec<String> =
             self.observer_faults.iter().filter(|(_, until)| **until <= self.now).map(|(policy, _)| policy.clone()).collect();
         for policy in over {
-            self.observer_faults.remove(&policy);
             let id = PolicyId::from(policy.as_str());
+            // Where it still looks bad, this moves the end on.
             self.watch_observer(&id);
-            if !self.observer_faults.contains_key(&policy) {
+            if self.observer_faults.get(&policy).is_some_and(|until| *until <= self.now) {
+                self.observer_faults.remove(&policy);
                 self.note(Note::ObserverFault { policy: id, firing: 0, of: 0, began: false });
             }
         }

@@ -33,6 +33,7 @@ impl Kernel {
         self.remark(&changed);
         let policies = self.policies.values().map(|policy| (policy.id.clone(), policy.digest.clone())).collect();
         self.note(Note::PoliciesLoaded { policies });
+        self.protect_inputs();
         self.evaluate_marked();
     }
 
@@ -51,6 +52,22 @@ impl Kernel {
     /// Whether a source is what is loaded now.
     pub fn is_loaded(&self, source: &homeostat_model::PolicySource) -> bool {
         self.policies.get(&source.id).is_some_and(|policy| policy.digest == digest(source))
+    }
+
+    /// What no loaded policy and no claim reads may be shed again.
+    fn protect_inputs(&mut self) {
+        let Kernel { host, units, ledger, .. } = self;
+        host.with_store(|store| {
+            store.unprotect_all();
+            units.iter().flat_map(|(_, unit)| &unit.inputs).for_each(|series| store.protect(*series));
+            for claim in ledger.actions().filter(|state| state.judgement.is_none()).filter_map(|state| state.proposal.claim.as_ref()) {
+                if let homeostat_model::ClaimSubject::Series { series, .. } = &claim.subject
+                    && let Some(found) = store.find(series)
+                {
+                    store.protect(found);
+                }
+            }
+        });
     }
 
     fn replace_policies(&mut self, compiled: BTreeMap<PolicyId, Policy>) -> BTreeSet<PolicyId> {

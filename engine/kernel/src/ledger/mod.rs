@@ -385,7 +385,9 @@ impl Ledger {
     /// Keeps every map within its limit: what has run out goes first, then the oldest. What is open or running always stays.
     fn shed(&mut self) {
         while self.actions.len() > ACTIONS_MAX {
-            let finished = self.actions.values().find(|s| !s.phase.is_open() && !s.phase.is_running()).map(|s| s.id);
+            // What is done and not yet judged is still needed for its claim.
+            let unjudged = |s: &ActionState| s.phase == Phase::Done && s.judgement.is_none() && s.proposal.claim.is_some();
+            let finished = self.actions.values().find(|s| !s.phase.is_open() && !s.phase.is_running() && !unjudged(s)).map(|s| s.id);
             let Some(id) = finished.or_else(|| self.actions.values().find(|s| matches!(s.phase, Phase::Shadowed | Phase::Denied)).map(|s| s.id)) else { break };
             self.actions.remove(&id);
         }

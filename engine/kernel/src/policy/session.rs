@@ -192,6 +192,9 @@ impl Session {
         self.valid_until = self.valid_until.min(read.valid_until);
         if !self.inputs.contains(&series) {
             self.inputs.push(series);
+            // A policy's input is never shed silently.
+            self.store.protect(series);
+            self.store.touch(series, self.now);
         }
         self.note(Seen { op, series: Some(series), what: None, value: read.value, sampled_at: read.sampled_at })
     }

@@ -1,4 +1,5 @@
-//! So many at once and so many an hour, by class (lesson 17). What is under way and unresolved counts.
+//! So many at once and so many an hour, by class (lesson 17). What is under way counts, and so
+//! does what was sent and is still being asked after.
 
 use super::{Case, Opinion};
 use homeostat_model::Span;
