@@ -25,6 +25,8 @@ use tokio::sync::{mpsc, watch};
 
 /// How long actions that are under way may take to end when the daemon stops.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
+/// How long requests that are under way may take to end then.
+const SERVER_PATIENCE: Duration = Duration::from_secs(3);
 /// Changes of files are looked at together after this quiet time.
 const RELOAD_QUIET: Duration = Duration::from_millis(300);
 
@@ -41,12 +43,7 @@ pub struct RunOptions {
 
 /// Makes sensors out of their configuration.
 pub fn make_sensors(config: &Config) -> Vec<MakeSensor> {
-    config
-        .sensors
-        .values()
-        .cloned()
-        .map(|sensor| Arc::new(move || make_sensor(&sensor)) as MakeSensor)
-        .collect()
+    config.sensors.values().cloned().map(|sensor| Arc::new(move || make_sensor(&sensor)) as MakeSensor).collect()
 }
 
 /// Makes one sensor.
@@ -88,7 +85,8 @@ pub async fn run(options: RunOptions) -> anyhow::Result<()> {
     check_sensors(&config).map_err(|faults| joined("sensors", &faults))?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let (recorder, opened) = Recorder::open(&data, config.journal_settings(), clock.now())?;
-    let assembled = homeostat_actuators::registry::assemble(&config.actuators, &data, &opened.journal_id).map_err(|faults| joined("actuators", &faults))?;
+    let assembled = homeostat_actuators::registry::assemble(&config.actuators, &data, &opened.journal_id)
+        .map_err(|faults| joined("actuators", &faults))?;
     let specs: Vec<ActuatorSpec> = assembled.actuators.iter().map(|actuator| actuator.spec()).collect();
     let rules = rules::rule_set(&config, specs.clone(), &servers(&config))?;
     let notify = assembled.notify;
@@ -131,8 +129,14 @@ pub async fn run(options: RunOptions) -> anyhow::Result<()> {
 
 async fn end(daemon: Daemon, server: tokio::task::JoinHandle<std::io::Result<()>>) {
     daemon.stop(STOP_PATIENCE).await;
-    // Its connections end with it; a page that is still being read must not hold the daemon.
-    server.abort();
+    // Requests may finish; a page that is still being read must not hold the daemon for long.
+    if server.is_finished() {
+        return;
+    }
+    let abort = server.abort_handle();
+    if tokio::time::timeout(SERVER_PATIENCE, server).await.is_err() {
+        abort.abort();
+    }
 }
 
 fn joined(section: &str, faults: &[Fault]) -> anyhow::Error {
@@ -176,8 +180,15 @@ fn watch_rules(options: &RunOptions, config: &Config, loaded: RuleSet, specs: Ve
     let (changed, changes) = mpsc::channel(1);
     let mut paths: Vec<PathBuf> = config.policies.dir.iter().cloned().collect();
     // A file that is replaced gets a new inode, so its folder is watched.
-    paths.extend(options.config.as_deref().and_then(Path::parent).map(|parent| if parent.as_os_str().is_empty() { PathBuf::from(".") } else { parent.to_owned() }));
-    let watcher = watcher(&paths, changed).map_err(|error| tracing::warn!(error = %error, "Files cannot be watched; send SIGHUP to reload.")).ok();
+    paths.extend(
+        options
+            .config
+            .as_deref()
+            .and_then(Path::parent)
+            .map(|parent| if parent.as_os_str().is_empty() { PathBuf::from(".") } else { parent.to_owned() }),
+    );
+    let watcher =
+        watcher(&paths, changed).map_err(|error| tracing::warn!(error = %error, "Files cannot be watched; send SIGHUP to reload.")).ok();
     let task = tokio::spawn(reload(options.config.clone(), servers(config), loaded, specs, handle, changes));
     Reloads { _watcher: watcher, task }
 }
@@ -195,7 +206,14 @@ fn watcher(paths: &[PathBuf], changed: mpsc::Sender<()>) -> anyhow::Result<notif
     Ok(watcher)
 }
 
-async fn reload(config: Option<PathBuf>, servers: Vec<(String, String)>, mut loaded: RuleSet, specs: Vec<ActuatorSpec>, handle: Handle, mut changes: mpsc::Receiver<()>) {
+async fn reload(
+    config: Option<PathBuf>,
+    servers: Vec<(String, String)>,
+    mut loaded: RuleSet,
+    specs: Vec<ActuatorSpec>,
+    handle: Handle,
+    mut changes: mpsc::Receiver<()>,
+) {
     let Ok(mut hangup) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()) else { return };
     let mut watching = true;
     loop {

@@ -71,7 +71,8 @@ impl Dispatcher {
     async fn call(&self, action: &Action, call: Call) -> Outcome {
         let now = self.clock.now();
         let Some(actuator) = self.actuators.iter().find(|actuator| knows(actuator.as_ref(), action)) else {
-            let fault = Fault::new(FaultCode::NeverStarted, format!("send {}", action.verb), "no configured actuator has this verb any more");
+            let fault =
+                Fault::new(FaultCode::NeverStarted, format!("send {}", action.verb), "no configured actuator has this verb any more");
             return Outcome::NotDone(fault);
         };
         let (future, limit): (Pin<Box<dyn Future<Output = Outcome> + Send + '_>>, Duration) = match call {

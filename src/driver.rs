@@ -46,7 +46,8 @@ impl Core {
     /// The journal cannot be read or written.
     pub fn start(recorder: Recorder, generation: u64, seed: u64, store: StoreSettings, now: Time) -> Result<(Core, Stepped), JournalError> {
         let kernel = boot::recover(recorder.dir(), &store, now, None)?;
-        let mut core = Core { kernel, recorder, generation, seed, store, rules: None, failed: None, distrust: None, panics: 0, rebuilds: 0 };
+        let mut core =
+            Core { kernel, recorder, generation, seed, store, rules: None, failed: None, distrust: None, panics: 0, rebuilds: 0 };
         let stepped = core.step(vec![(now, core.started())]);
         Ok((core, stepped))
     }
@@ -139,7 +140,8 @@ impl Core {
     /// The kernel panicked: what led to it is kept, and a new kernel goes on hands-off.
     fn panicked(&mut self, at: Time, panic: &(dyn std::any::Any + Send), effects: Vec<Effect>) -> Result<Vec<Effect>, JournalError> {
         self.panics += 1;
-        let text = panic.downcast_ref::<&str>().map(|t| (*t).to_owned()).or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+        let text =
+            panic.downcast_ref::<&str>().map(|t| (*t).to_owned()).or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
         tracing::error!(panic = text, "The kernel panicked: hands-off until a person resumes.");
         self.recorder.commit()?;
         self.distrust = Some(format!("the kernel panicked: {text}"));

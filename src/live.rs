@@ -324,7 +324,8 @@ pub fn start(parts: Parts) -> anyhow::Result<Daemon> {
                 return;
             }
         };
-        let mut driver = Loop { core, messages, clock, dispatcher, shared: looping, rebuilds: 0, tended: Instant::now(), synced: Instant::now() };
+        let mut driver =
+            Loop { core, messages, clock, dispatcher, shared: looping, rebuilds: 0, tended: Instant::now(), synced: Instant::now() };
         driver.send(stepped);
         driver.step(vec![(now, Event::Loaded(Box::new(rules)))]);
         let _ = started.send(Ok(()));
@@ -336,7 +337,8 @@ pub fn start(parts: Parts) -> anyhow::Result<Daemon> {
         Ok(Err(error)) => return Err(error.into()),
         Err(_) => anyhow::bail!("the kernel's thread ended while it started; the log says why"),
     }
-    let sensors = parts.sensors.into_iter().map(|make| tokio::spawn(sensing::run(make, handle.clone(), Arc::clone(&shared), generation))).collect();
+    let sensors =
+        parts.sensors.into_iter().map(|make| tokio::spawn(sensing::run(make, handle.clone(), Arc::clone(&shared), generation))).collect();
     Ok(Daemon { handle, sensors, thread: Some(thread) })
 }
 
@@ -505,6 +507,7 @@ impl Loop {
     }
 
     /// Sends effects; gives the buffers back.
+    #[expect(clippy::vec_box, reason = "the boxes travel: a sensor gets its own back through a channel")]
     fn send(&mut self, stepped: Stepped) -> Vec<Box<Observation>> {
         for effect in stepped.effects {
             self.dispatcher.send(effect);

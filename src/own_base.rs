@@ -2,8 +2,8 @@
 //!
 //! These targets are never interrupted (lesson 25). What cannot be found is left out; the configuration can add to it.
 
-use homeostat_model::rules::OwnBase;
 use homeostat_model::Target;
+use homeostat_model::rules::OwnBase;
 use std::net::{IpAddr, Ipv4Addr};
 
 /// Everything found, each target once.
@@ -67,7 +67,9 @@ mod tests {
 
     #[test]
     fn hosts_are_read_out_of_urls() {
-        for (url, host) in [("http://nas:9090/x", "nas"), ("https://u:p@prom.lan/", "prom.lan"), ("http://[fd00::1]:9090", "fd00::1"), ("nas:9100", "nas")] {
+        for (url, host) in
+            [("http://nas:9090/x", "nas"), ("https://u:p@prom.lan/", "prom.lan"), ("http://[fd00::1]:9090", "fd00::1"), ("nas:9100", "nas")]
+        {
             assert_eq!(host_of(url), host, "{url}");
         }
     }
@@ -81,7 +83,11 @@ mod tests {
 
     #[test]
     fn loopback_is_nobodys_base_and_each_target_stands_once() {
-        let found = find(&[("http://127.0.0.1:9090".into(), "a".into()), ("http://prom:1".into(), "b".into()), ("http://prom:2".into(), "c".into())]);
+        let found = find(&[
+            ("http://127.0.0.1:9090".into(), "a".into()),
+            ("http://prom:1".into(), "b".into()),
+            ("http://prom:2".into(), "c".into()),
+        ]);
         let prom: Vec<_> = found.iter().filter(|base| base.target.as_str() == "node/prom").collect();
         assert_eq!(prom.len(), 1);
         assert!(!found.iter().any(|base| base.target.as_str().contains("127.0.0.1")));

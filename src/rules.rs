@@ -28,7 +28,8 @@ pub fn policies(config: &Config) -> anyhow::Result<Vec<PolicySource>> {
         None => SHIPPED.iter().map(|(name, text)| source(name, &format!("shipped:{name}.rhai"), text, &overrides)).collect(),
         Some(dir) => folder(dir, &overrides)?,
     };
-    let unknown: Vec<&str> = overrides.keys().map(PolicyId::as_str).filter(|name| !sources.iter().any(|s: &PolicySource| s.id.as_str() == *name)).collect();
+    let unknown: Vec<&str> =
+        overrides.keys().map(PolicyId::as_str).filter(|name| !sources.iter().any(|s: &PolicySource| s.id.as_str() == *name)).collect();
     anyhow::ensure!(unknown.is_empty(), "the configuration changes policies that do not exist: {}", unknown.join(", "));
     Ok(sources)
 }
@@ -40,7 +41,12 @@ fn folder(dir: &Path, overrides: &BTreeMap<PolicyId, PolicyOverride>) -> anyhow:
         .filter(|path| path.extension().is_some_and(|e| e == "rhai"))
         .collect();
     paths.sort();
-    anyhow::ensure!(paths.len() <= POLICIES_MAX, "the policy folder {} holds {} policies, at most {POLICIES_MAX} are allowed", dir.display(), paths.len());
+    anyhow::ensure!(
+        paths.len() <= POLICIES_MAX,
+        "the policy folder {} holds {} policies, at most {POLICIES_MAX} are allowed",
+        dir.display(),
+        paths.len()
+    );
     let mut sources = Vec::new();
     for path in paths {
         let size = std::fs::metadata(&path).map_or(0, |data| data.len());
@@ -53,7 +59,12 @@ fn folder(dir: &Path, overrides: &BTreeMap<PolicyId, PolicyOverride>) -> anyhow:
 }
 
 fn source(name: &str, path: &str, text: &str, overrides: &BTreeMap<PolicyId, PolicyOverride>) -> PolicySource {
-    PolicySource { id: PolicyId::from(name), path: path.to_owned(), text: text.to_owned(), overrides: overrides.get(name).cloned().unwrap_or_default() }
+    PolicySource {
+        id: PolicyId::from(name),
+        path: path.to_owned(),
+        text: text.to_owned(),
+        overrides: overrides.get(name).cloned().unwrap_or_default(),
+    }
 }
 
 /// The whole rule set.

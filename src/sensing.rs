@@ -120,8 +120,12 @@ pub(crate) async fn read(sensor: &mut dyn Sensor, spec: &SensorSpec, now: Time, 
     let result = tokio::time::timeout(spec.timeout.to_std(), Caught(sensor.read(now, observation))).await;
     let (fault, ended) = match result {
         Ok(Ok(())) => return Read::Whole,
-        Err(_) => (Fault::new(FaultCode::TimedOut, format!("read {}", spec.source), format!("no answer within {}", spec.timeout)), Read::TimedOut),
-        Ok(Err(panic)) => (Fault::new(FaultCode::Internal, format!("read {}", spec.source), format!("the sensor panicked: {panic}")), Read::Panicked),
+        Err(_) => {
+            (Fault::new(FaultCode::TimedOut, format!("read {}", spec.source), format!("no answer within {}", spec.timeout)), Read::TimedOut)
+        }
+        Ok(Err(panic)) => {
+            (Fault::new(FaultCode::Internal, format!("read {}", spec.source), format!("the sensor panicked: {panic}")), Read::Panicked)
+        }
     };
     // What is there is half a read: nothing of it is used.
     observation.reset(now);

@@ -21,7 +21,7 @@ const FLOOD: Duration = Duration::from_secs(3);
 /// The kernel remembers some thousand alerts; a sender that goes on reports new episodes of the same ones.
 const FINGERPRINTS: usize = 4_000;
 
-const TELL: &str = r#"fn policy() { #{ on_alert: alerts("{severity='critical'}"), cooldown: "1ms", autonomy: "auto" } }
+const TELL: &str = r#"fn policy() { #{ on_alert: alerts("{severity='critical'}"), every: "24h", cooldown: "1ms", autonomy: "auto" } }
 fn on_alert(alert) {
     propose(notify(alert.label("number"))).because(alert.annotation("summary"));
 }"#;

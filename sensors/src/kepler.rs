@@ -107,7 +107,8 @@ impl KeplerSensor {
             }
         }
         if self.generation.is_none() && into.health < Health::Blind {
-            let detail = "the page has neither `kepler_build_info` (0.10 and later) nor `kepler_exporter_build_info` (earlier): not a Kepler?";
+            let detail =
+                "the page has neither `kepler_build_info` (0.10 and later) nor `kepler_exporter_build_info` (earlier): not a Kepler?";
             into.fault(Fault::new(FaultCode::Malformed, format!("read Kepler {}", self.page.spec().source), detail));
         }
     }

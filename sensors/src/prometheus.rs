@@ -159,13 +159,14 @@ impl PrometheusSensor {
         let data = (0..self.config.selectors.len()).map(Asked::Selector).chain((0..self.config.queries.len()).map(Asked::Query));
         for asked in data {
             let (path, form) = match asked {
-                Asked::Selector(i) => {
-                    ("query", vec![("query", format!("{}[{length}]", self.config.selectors[i])), ("time", seconds(to))])
-                }
+                Asked::Selector(i) => ("query", vec![("query", format!("{}[{length}]", self.config.selectors[i])), ("time", seconds(to))]),
                 Asked::Query(i) => {
                     let query = self.config.queries[i].query.clone();
                     let step = ("step", step.seconds().to_string());
-                    ("query_range", vec![("query", query), ("start", seconds((from + self.config.interval).min(to))), ("end", seconds(to)), step])
+                    (
+                        "query_range",
+                        vec![("query", query), ("start", seconds((from + self.config.interval).min(to))), ("end", seconds(to)), step],
+                    )
                 }
                 _ => continue,
             };
@@ -261,7 +262,13 @@ impl Intake {
         self.dictionary.commit_live(self.tracker.len() + into.samples.len() + 1, into);
     }
 
-    fn take_series(&mut self, config: &PrometheusConfig, fetched: &Fetched, taken: &mut Taken, into: &mut Observation) -> Result<(), Fault> {
+    fn take_series(
+        &mut self,
+        config: &PrometheusConfig,
+        fetched: &Fetched,
+        taken: &mut Taken,
+        into: &mut Observation,
+    ) -> Result<(), Fault> {
         let (text, record) = match fetched.asked {
             Asked::Query(i) => (&config.queries[i].query, Some(config.queries[i].record.as_str())),
             Asked::Selector(i) => (&config.selectors[i], None),
@@ -293,7 +300,8 @@ impl Intake {
             into.fault(Fault::new(FaultCode::Malformed, &self.doing, detail));
         }
         if taken.over_limit > 0 {
-            let detail = format!("{} series were left out: the limit is {series_max} (`series_max`); choose narrower `selectors`", taken.over_limit);
+            let detail =
+                format!("{} series were left out: the limit is {series_max} (`series_max`); choose narrower `selectors`", taken.over_limit);
             into.fault(Fault::new(FaultCode::Limit, &self.doing, detail));
         }
     }

@@ -54,6 +54,10 @@ pub struct Config {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(with = "BTreeMap<String, sections::SecretText>")]
     pub tokens: BTreeMap<String, Secret>,
+    /// Names by which this machine may be asked over HTTP, besides `localhost` and addresses: `homeostat.lan`. Other names are refused,
+    /// so that a page from elsewhere cannot ask in a browser's name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<String>,
     /// What is read, by name. Without this section: this host.
     pub sensors: BTreeMap<String, SensorConfig>,
     /// How alert senders prove themselves, and how much they may send.
@@ -80,6 +84,7 @@ impl Default for Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 9797)),
             socket: None,
             tokens: BTreeMap::new(),
+            hosts: Vec::new(),
             sensors: BTreeMap::from([("host".to_owned(), host)]),
             webhooks: WebhooksConfig::default(),
             actuators: ActuatorsConfig::default(),

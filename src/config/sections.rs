@@ -61,9 +61,9 @@ impl JsonSchema for AutonomyText {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct WebhooksConfig {
-    /// Who may post to `/webhook/alertmanager`.
+    /// Who may post to `/webhooks/alertmanager`.
     pub alertmanager: WebhookAuthConfig,
-    /// Who may post to `/webhook/grafana`.
+    /// Who may post to `/webhooks/grafana`.
     pub grafana: WebhookAuthConfig,
     /// How much one delivery may hold.
     pub limits: WebhookLimits,
@@ -79,8 +79,9 @@ impl Default for WebhooksConfig {
             alertmanager: WebhookAuthConfig::None,
             grafana: WebhookAuthConfig::None,
             limits: WebhookLimits::default(),
-            per_second_max: 10.0,
-            burst_max: 50,
+            // Alertmanager drops a delivery that is answered 429, so only a flood may reach these.
+            per_second_max: 1000.0,
+            burst_max: 10_000,
         }
     }
 }

@@ -65,7 +65,7 @@ impl ServeOptions {
             data: data.to_owned(),
             listen: listen.unwrap_or(config.listen),
             socket: config.socket_path(data),
-            hosts: Vec::new(),
+            hosts: config.hosts.clone(),
             tokens: config.tokens.clone(),
             webhooks: config.webhooks.clone(),
             connections_max: CONNECTIONS_MAX,

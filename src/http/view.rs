@@ -55,6 +55,8 @@ pub struct ActionLine {
     pub plan: String,
     /// When it was first ruled on.
     pub ruled_at: Time,
+    /// When it was sent, if it was.
+    pub sent_at: Option<Time>,
     /// The last thing that happened to it.
     pub moved_at: Time,
     /// Until when a person may answer, if one is asked.
@@ -82,6 +84,7 @@ impl ActionLine {
             outcome: state.outcome.as_ref().map(outcome_text),
             plan: state.plan.clone(),
             ruled_at: state.ruled_at,
+            sent_at: state.sent_at,
             moved_at: state.moved_at,
             answer_by: match state.phase {
                 Phase::Awaiting { by } => Some(by),

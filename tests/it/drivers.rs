@@ -146,7 +146,10 @@ fn a_journal_cut_at_every_entry_never_acts_twice_and_loses_nothing() {
     let (mut cuts, mut resent) = (0, 0);
     for cut in 1..=entries.len() {
         for last_arrived in [true, false] {
-            let acts: Vec<_> = entries[..cut].iter().filter_map(|e| if let EntryBody::Effect(Record::Act { action, .. }) = &e.body { Some(action.id) } else { None }).collect();
+            let acts: Vec<_> = entries[..cut]
+                .iter()
+                .filter_map(|e| if let EntryBody::Effect(Record::Act { action, .. }) = &e.body { Some(action.id) } else { None })
+                .collect();
             let cut_at_act = matches!(&entries[cut - 1].body, EntryBody::Effect(Record::Act { .. }));
             if !last_arrived && !cut_at_act {
                 continue;
@@ -161,7 +164,9 @@ fn a_journal_cut_at_every_entry_never_acts_twice_and_loses_nothing() {
             write(dir.path(), &entries[..cut]);
             let mut core = scenario::core(dir.path(), crashed_at);
             // Senders repeat what was not acknowledged, so the delivery that was being handled comes again.
-            let rest = scenario::script().into_iter().filter(|(at, event)| *at > crashed_at || (*at == crashed_at && matches!(event, Event::Alerted(_))));
+            let rest = scenario::script()
+                .into_iter()
+                .filter(|(at, event)| *at > crashed_at || (*at == crashed_at && matches!(event, Event::Alerted(_))));
             let mut script: Vec<(Time, Event)> = vec![(crashed_at, Event::Loaded(Box::new(scenario::rules())))];
             script.extend(rest.map(|(at, event)| (at, redeclared(event))));
             virtual_time::run(&mut core, script, &mut far, END);
@@ -172,7 +177,8 @@ fn a_journal_cut_at_every_entry_never_acts_twice_and_loses_nothing() {
             for state in core.kernel().ledger().actions().filter(|state| state.sent_at.is_some()) {
                 assert!(!state.phase.is_running(), "cut after entry {cut}: {} is {}", state.id, state.phase.name());
                 assert!(matches!(state.phase, Phase::Done | Phase::NotDone { .. } | Phase::Closed { .. }), "{:?}", state.phase);
-                *by_symptom.entry((state.proposal.verb.to_string(), state.proposal.symptom.clone())).or_default() += u32::from(state.phase == Phase::Done);
+                *by_symptom.entry((state.proposal.verb.to_string(), state.proposal.symptom.clone())).or_default() +=
+                    u32::from(state.phase == Phase::Done);
             }
             for (symptom, count) in by_symptom {
                 assert!(count <= 1, "cut after entry {cut}: the cooldown of {symptom:?} did not hold: {count} times");
@@ -189,7 +195,8 @@ fn a_journal_cut_at_every_entry_never_acts_twice_and_loses_nothing() {
 fn redeclared(event: Event) -> Event {
     match event {
         Event::Observed(mut observation) => {
-            let first = scenario::script().into_iter().find_map(|(_, event)| if let Event::Observed(o) = event { Some(o) } else { None }).unwrap();
+            let first =
+                scenario::script().into_iter().find_map(|(_, event)| if let Event::Observed(o) = event { Some(o) } else { None }).unwrap();
             observation.epoch = 2 + (observation.at.millis() % 1_000_000_000) as u32;
             observation.declared_before = 0;
             observation.declared = first.declared;

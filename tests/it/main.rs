@@ -1,8 +1,8 @@
 //! What the daemon promises, in one binary: one kernel under several drivers, crashes, real servers.
 
-mod scenario;
-mod drivers;
-mod policies;
 mod daemon;
+mod drivers;
 mod killed;
+mod policies;
 mod real_servers;
+mod scenario;

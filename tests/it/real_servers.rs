@@ -196,6 +196,7 @@ fn from_a_real_alert_to_an_explained_action_and_blindness_afterwards() {
     // A second yes does not count.
     assert!(!lab.daemon.cli(&["approve", &id]).status.success(), "an approval is single use");
 
+    assert!(judged["sent_at"].is_i64(), "{judged}");
     let sent_before = actions(&lab.daemon).iter().filter(|a| !a["sent_at"].is_null()).count();
     lab.prometheus.kill();
     let view = until("the watching policy is undetermined", Duration::from_secs(30), || {

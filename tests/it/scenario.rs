@@ -6,8 +6,9 @@ use homeostat::driver::Core;
 use homeostat::journal::{JournalReader, JournalSettings, Recorder};
 use homeostat::virtual_time::StandIn;
 use homeostat_model::{
-    Action, ActionId, ActuatorSpec, Alert, AlertDelivery, AlertKind, AlertSource, AlertStatus, Class, Entry, EntryBody, Event, Fault, FaultCode, Labels,
-    Observation, Outcome, PolicySource, Receipt, RuleSet, Sample, SensorId, SeriesDecl, SeriesKey, Span, StoreSettings, Time, VerbSpec,
+    Action, ActionId, ActuatorSpec, Alert, AlertDelivery, AlertKind, AlertSource, AlertStatus, Class, Entry, EntryBody, Event, Fault,
+    FaultCode, Labels, Observation, Outcome, PolicySource, Receipt, RuleSet, Sample, SensorId, SeriesDecl, SeriesKey, Span, StoreSettings,
+    Time, VerbSpec,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -61,13 +62,21 @@ pub fn actuators() -> Vec<ActuatorSpec> {
     };
     vec![
         ActuatorSpec { id: "exec".into(), verbs: vec![verb("exec.clean", Class::Reversible, vec![text("mount", true)])] },
-        ActuatorSpec { id: "notify".into(), verbs: vec![verb("notify.send", Class::Notify, vec![text("title", true), text("text", false)])] },
+        ActuatorSpec {
+            id: "notify".into(),
+            verbs: vec![verb("notify.send", Class::Notify, vec![text("title", true), text("text", false)])],
+        },
     ]
 }
 
 /// The rules.
 pub fn rules() -> RuleSet {
-    let source = |name: &str, text: &str| PolicySource { id: name.into(), path: format!("{name}.rhai"), text: text.into(), overrides: Default::default() };
+    let source = |name: &str, text: &str| PolicySource {
+        id: name.into(),
+        path: format!("{name}.rhai"),
+        text: text.into(),
+        overrides: Default::default(),
+    };
     RuleSet { policies: vec![source("clean", CLEAN), source("tell", TELL)], actuators: actuators(), ..RuleSet::default() }
 }
 
@@ -84,7 +93,8 @@ fn observation(round: i64, declared: bool) -> Observation {
     }
     // The nas fills at the sixth read and is clean again twenty reads later; the brain is always well.
     let full = (6..26).contains(&round);
-    seen.samples = vec![Sample { series: 0, value: if full { 0.05 } else { 0.5 } }, Sample { series: 1, value: 0.7 + 0.001 * round as f64 }];
+    seen.samples =
+        vec![Sample { series: 0, value: if full { 0.05 } else { 0.5 } }, Sample { series: 1, value: 0.7 + 0.001 * round as f64 }];
     seen
 }
 
@@ -101,7 +111,13 @@ fn alert(name: &str, status: AlertStatus, starts_at: Time) -> Event {
         ends_at: None,
         values: BTreeMap::new(),
     };
-    Event::Alerted(AlertDelivery { source: AlertSource::Alertmanager, receiver: "lab".into(), group_key: "g".into(), truncated: 0, alerts: vec![alert] })
+    Event::Alerted(AlertDelivery {
+        source: AlertSource::Alertmanager,
+        receiver: "lab".into(),
+        group_key: "g".into(),
+        truncated: 0,
+        alerts: vec![alert],
+    })
 }
 
 /// What happens, in order of time.

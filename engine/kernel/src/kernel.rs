@@ -4,12 +4,12 @@
 //! below `kernel/`, one subject each. An editor breaks this by changing durable state without a record: whatever must survive a
 //! restart goes through [`Kernel::record`], which shows it to the ledger and queues it in one step.
 
-mod loading;
-mod evaluating;
-mod wishes;
 mod acting;
 mod claims;
+mod evaluating;
+mod loading;
 mod view;
+mod wishes;
 
 pub use view::{Explanation, PolicyView, Stats, UnitView};
 
@@ -225,7 +225,8 @@ impl Kernel {
         let now = self.ledger.hands_off().cloned();
         match (before, now) {
             (false, Some(hands_off)) => {
-                let text = format!("Nothing is sent until a person runs `homeostat resume`. Ordered by {}: {}", hands_off.by, hands_off.reason);
+                let text =
+                    format!("Nothing is sent until a person runs `homeostat resume`. Ordered by {}: {}", hands_off.by, hands_off.reason);
                 self.announce(NoticeKind::HandsOff, None, "Homeostat is hands-off".into(), text);
             }
             (true, None) => self.announce(NoticeKind::HandsOff, None, "Homeostat acts again".into(), "Hands-off was lifted.".into()),

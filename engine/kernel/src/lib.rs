@@ -6,13 +6,13 @@
 //! An editor breaks this crate by letting an answer depend on anything but the events, or by letting state that must survive a
 //! restart live outside [`ledger::Ledger`], which is derived from the journal by one function.
 
-pub mod store;
-pub mod policy;
 pub mod arbiter;
 pub mod effect;
-pub mod ledger;
-pub mod units;
 pub mod kernel;
+pub mod ledger;
+pub mod policy;
+pub mod store;
+pub mod units;
 
 pub use effect::{Admitted, Effect};
 pub use kernel::Kernel;

@@ -4,7 +4,7 @@
 //! by hash, so that a thousand units do not run at once; late ones are counted and skipped, never queued. A slot whose inputs did
 //! not change, and whose answer cannot have changed by the mere passing of time, costs nothing.
 
-use crate::policy::{Subject, Traits, Trail};
+use crate::policy::{Subject, Trail, Traits};
 use crate::store::SeriesRef;
 use homeostat_model::{ActionId, PolicyId, Span, Time};
 use std::collections::{BTreeMap, BTreeSet};

@@ -10,7 +10,9 @@ pub mod guards;
 pub use admitted::Admitted;
 
 use crate::ledger::Ledger;
-use homeostat_model::{Action, ActionId, ActuatorSpec, ArbiterSettings, Class, Lease, Proposal, Reason, Ruling, Span, Stance, Time, Verb, VerbSpec, Verdict};
+use homeostat_model::{
+    Action, ActionId, ActuatorSpec, ArbiterSettings, Class, Lease, Proposal, Reason, Ruling, Span, Stance, Time, Verb, VerbSpec, Verdict,
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a guard does when it cannot tell.

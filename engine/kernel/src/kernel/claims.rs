@@ -2,7 +2,9 @@
 
 use super::{Kernel, Timer};
 use crate::units::Watcher;
-use homeostat_model::{ActionId, Claim, ClaimSubject, Evidence, Judgement, NoticeKind, ReadingValue, Record, Relation, SeriesKey, Span, Time};
+use homeostat_model::{
+    ActionId, Claim, ClaimSubject, Evidence, Judgement, NoticeKind, ReadingValue, Record, Relation, SeriesKey, Span, Time,
+};
 
 /// What a look at a claim's series says.
 struct Look {
@@ -66,7 +68,9 @@ impl Kernel {
 
     fn series_claim(&self, id: ActionId) -> Option<(SeriesKey, Relation, f64, Span, Time)> {
         let state = self.ledger.action(id)?;
-        let Claim { subject: ClaimSubject::Series { series, relation, threshold, held }, .. } = state.proposal.claim.as_ref()? else { return None };
+        let Claim { subject: ClaimSubject::Series { series, relation, threshold, held }, .. } = state.proposal.claim.as_ref()? else {
+            return None;
+        };
         Some((series.clone(), *relation, *threshold, *held, state.sent_at?))
     }
 
@@ -75,7 +79,13 @@ impl Kernel {
         let now = self.now;
         self.host.with_store(|store| {
             let Some(series) = store.find(key) else {
-                let evidence = Evidence { operation: "last".into(), series: Some(key.clone()), value: ReadingValue::NoData, sampled_at: None, margins: Vec::new() };
+                let evidence = Evidence {
+                    operation: "last".into(),
+                    series: Some(key.clone()),
+                    value: ReadingValue::NoData,
+                    sampled_at: None,
+                    margins: Vec::new(),
+                };
                 return Look { true_now: false, known: false, evidence };
             };
             let last = store.last(series, now);
@@ -86,7 +96,13 @@ impl Kernel {
                 let answer = if relation == Relation::Above { window.held_above(threshold) } else { window.held_below(threshold) };
                 now >= sent_at + held && answer.value.value() == Some(1.0)
             };
-            let evidence = Evidence { operation: "last".into(), series: Some(key.clone()), value: last.value, sampled_at: last.sampled_at, margins: Vec::new() };
+            let evidence = Evidence {
+                operation: "last".into(),
+                series: Some(key.clone()),
+                value: last.value,
+                sampled_at: last.sampled_at,
+                margins: Vec::new(),
+            };
             Look { true_now: newer && on_side == Some(true) && stayed, known: newer && on_side.is_some(), evidence }
         })
     }
@@ -139,7 +155,8 @@ impl Kernel {
 
     /// A delivery was claimed, and the actuator has spoken.
     pub(super) fn judge_delivery(&mut self, id: ActionId, delivered: bool) {
-        let claims_delivery = self.ledger.action(id).and_then(|s| s.proposal.claim.as_ref()).is_some_and(|c| c.subject == ClaimSubject::Delivered);
+        let claims_delivery =
+            self.ledger.action(id).and_then(|s| s.proposal.claim.as_ref()).is_some_and(|c| c.subject == ClaimSubject::Delivered);
         if claims_delivery {
             let text = if delivered { "delivered" } else { "not delivered" };
             self.judge(id, Some(delivered), Vec::new(), text.into());

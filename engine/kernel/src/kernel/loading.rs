@@ -89,7 +89,8 @@ impl Kernel {
             }
         }
         // What a policy wished that is no longer there is closed.
-        let orphans: Vec<(String, String)> = self.open.keys().filter(|(policy, _)| !self.policies.contains_key(policy.as_str())).cloned().collect();
+        let orphans: Vec<(String, String)> =
+            self.open.keys().filter(|(policy, _)| !self.policies.contains_key(policy.as_str())).cloned().collect();
         for symptom in orphans {
             self.close_open(symptom, &BTreeSet::new(), "its policy was removed");
         }
@@ -112,7 +113,8 @@ impl Kernel {
                 if stale { self.drop_unit(policy, &key) } else { self.units.mark(id) }
             }
             if once && self.units.find(policy, &SubjectKey::Once).is_none() {
-                let traits = Traits { origin: Origin::Policy(policy.clone()), symptom: "-".into(), target: Target::new(format!("policy/{policy}")) };
+                let traits =
+                    Traits { origin: Origin::Policy(policy.clone()), symptom: "-".into(), target: Target::new(format!("policy/{policy}")) };
                 self.add_unit(policy, SubjectKey::Once, Subject::Once, traits);
             }
         }

@@ -153,23 +153,29 @@ impl Explanation {
             line("guard", format!("{:<15} {:<8} {}", reason.guard, stance_name(reason), reason.text));
         }
         line("verdict", state.ruling.verdict.name().into());
-        line("outcome", match &state.outcome {
-            None => "none".into(),
-            Some(Outcome::Done(receipt)) => format!("done: {}", receipt.observed),
-            Some(Outcome::NotDone(fault)) => format!("not done: {fault}"),
-            Some(Outcome::Unknown(fault)) => format!("unknown: {fault}"),
-        });
-        line("judged", match &state.judgement {
-            None => "not yet".into(),
-            Some(judgement) => {
-                let word = match judgement.held {
-                    Some(true) => "the claim held",
-                    Some(false) => "the claim failed",
-                    None => "undetermined",
-                };
-                format!("{word}: {}", judgement.text)
-            }
-        });
+        line(
+            "outcome",
+            match &state.outcome {
+                None => "none".into(),
+                Some(Outcome::Done(receipt)) => format!("done: {}", receipt.observed),
+                Some(Outcome::NotDone(fault)) => format!("not done: {fault}"),
+                Some(Outcome::Unknown(fault)) => format!("unknown: {fault}"),
+            },
+        );
+        line(
+            "judged",
+            match &state.judgement {
+                None => "not yet".into(),
+                Some(judgement) => {
+                    let word = match judgement.held {
+                        Some(true) => "the claim held",
+                        Some(false) => "the claim failed",
+                        None => "undetermined",
+                    };
+                    format!("{word}: {}", judgement.text)
+                }
+            },
+        );
         for (at, what) in &state.timeline {
             let _ = writeln!(text, "  {}  {what}", time(*at));
         }

@@ -75,7 +75,9 @@ impl Alerts {
             let firing = alert.status == AlertStatus::Firing;
             self.forget_at = self.forget_at.min(at + kept_for(firing));
             self.bytes += size(alert);
-            let old = self.known.insert(alert.fingerprint.clone(), KnownAlert { alert: alert.clone(), firing, since: at, heard_at: at, repeats: 0 });
+            let old = self
+                .known
+                .insert(alert.fingerprint.clone(), KnownAlert { alert: alert.clone(), firing, since: at, heard_at: at, repeats: 0 });
             self.bytes -= old.map_or(0, |old| size(&old.alert));
         }
     }

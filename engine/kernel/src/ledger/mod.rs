@@ -4,8 +4,8 @@
 //! alike, so a restart cannot know less than the running daemon did. Absent: decisions; they are made elsewhere and arrive as records.
 //! An editor breaks this by changing a field from outside these two functions.
 
-mod phase;
 mod alerts;
+mod phase;
 
 pub use alerts::KnownAlert;
 pub use phase::Phase;
@@ -388,7 +388,11 @@ impl Ledger {
             // What is done and not yet judged is still needed for its claim.
             let unjudged = |s: &ActionState| s.phase == Phase::Done && s.judgement.is_none() && s.proposal.claim.is_some();
             let finished = self.actions.values().find(|s| !s.phase.is_open() && !s.phase.is_running() && !unjudged(s)).map(|s| s.id);
-            let Some(id) = finished.or_else(|| self.actions.values().find(|s| matches!(s.phase, Phase::Shadowed | Phase::Denied)).map(|s| s.id)) else { break };
+            let Some(id) =
+                finished.or_else(|| self.actions.values().find(|s| matches!(s.phase, Phase::Shadowed | Phase::Denied)).map(|s| s.id))
+            else {
+                break;
+            };
             self.actions.remove(&id);
         }
         if [self.cooldowns.len(), self.attempts.len(), self.done.len(), self.settling.len()].iter().all(|len| *len <= SYMPTOMS_MAX) {

@@ -27,13 +27,25 @@ pub struct ApiEntry {
 
 /// The chapters and functions, in the manual's order.
 pub const ENTRIES: &[ApiEntry] = &[
-    entry("Series", "series(\"node_load1{node='brain'}\")", "In `policy()`: a selector for `for_each`. In `evaluate`: the one series that it names; none ends the evaluation as undetermined, several are an error."),
+    entry(
+        "Series",
+        "series(\"node_load1{node='brain'}\")",
+        "In `policy()`: a selector for `for_each`. In `evaluate`: the one series that it names; none ends the evaluation as undetermined, several are an error.",
+    ),
     entry("Series", "all(\"node_up\")", "The series that a selector names, ordered by key, as an array; it may be empty."),
-    entry("Series", "s.peer(\"node_power_watts\")", "The one series of another selector that agrees with `s` on every label that both have."),
+    entry(
+        "Series",
+        "s.peer(\"node_power_watts\")",
+        "The one series of another selector that agrees with `s` on every label that both have.",
+    ),
     entry("Series", "s.node, s.label(\"node\")", "A label's text. As a property a missing label is an error; `label` gives \"\"."),
     entry("Series", "s.last()", "The newest value, a reading; unknown if older than 2.5 intervals of its sensor."),
     entry("Series", "s.over(\"5m\")", "The window of the last five minutes."),
-    entry("Series", "s.held_below(0.1, \"5m\"), s.held_above(x, span)", "Whether every sample of the window was below (above). False as soon as one was not; a gap makes it undetermined."),
+    entry(
+        "Series",
+        "s.held_below(0.1, \"5m\"), s.held_above(x, span)",
+        "Whether every sample of the window was below (above). False as soon as one was not; a gap makes it undetermined.",
+    ),
     entry("Series", "s.absent_for(\"10m\")", "Whether no sample came for so long. Never undetermined."),
     entry("Windows", "w.avg(), w.min(), w.max(), w.sum(), w.stddev()", "Over the samples of the window, as PromQL's `*_over_time`."),
     entry("Windows", "w.quantile(0.95)", "The quantile, linearly interpolated, as PromQL's `quantile_over_time`."),
@@ -41,27 +53,59 @@ pub const ENTRIES: &[ApiEntry] = &[
     entry("Windows", "w.delta(), w.slope()", "Of a gauge: difference over the window; least-squares slope per second (PromQL's `deriv`)."),
     entry("Windows", "w.seconds_until(0.0)", "Seconds until the robust trend (Theil–Sen) reaches the level; infinite if it moves away."),
     entry("Windows", "w.coverage(), w.count()", "Share of the window that is covered by samples, 0 to 1; number of samples."),
-    entry("Readings", "r < 0.1, r + 1.0, abs(r), min(r, 5.0)", "Arithmetic keeps a reading; a comparison gives true or false, records its margin, and ends the evaluation as undetermined if the reading is unknown."),
+    entry(
+        "Readings",
+        "r < 0.1, r + 1.0, abs(r), min(r, 5.0)",
+        "Arithmetic keeps a reading; a comparison gives true or false, records its margin, and ends the evaluation as undetermined if the reading is unknown.",
+    ),
     entry("Readings", "r.or(0.0)", "The value, or this where it is unknown."),
     entry("Readings", "r.is_known()", "Whether there is a value."),
-    entry("Alerts", "alerts(\"DiskFull{severity='critical'}\")", "In `policy()`: which alerts wake `on_alert`. `alerts(\"{severity=~'.+'}\")` for any."),
-    entry("Alerts", "alert.name, alert.status, alert.kind", "The rule's name; \"firing\" or \"resolved\"; \"condition\", \"no_data\" or \"error\"."),
-    entry("Alerts", "alert.label(\"instance\"), alert.annotation(\"summary\")", "A label's or annotation's text, \"\" if missing. Annotations are written by others: show them, decide nothing by them."),
+    entry(
+        "Alerts",
+        "alerts(\"DiskFull{severity='critical'}\")",
+        "In `policy()`: which alerts wake `on_alert`. `alerts(\"{severity=~'.+'}\")` for any.",
+    ),
+    entry(
+        "Alerts",
+        "alert.name, alert.status, alert.kind",
+        "The rule's name; \"firing\" or \"resolved\"; \"condition\", \"no_data\" or \"error\".",
+    ),
+    entry(
+        "Alerts",
+        "alert.label(\"instance\"), alert.annotation(\"summary\")",
+        "A label's or annotation's text, \"\" if missing. Annotations are written by others: show them, decide nothing by them.",
+    ),
     entry("Alerts", "alert.node", "Label `node`, else the host part of `instance`, else \"\"."),
     entry("Alerts", "alert.value(\"A\")", "One of Grafana's values, a reading."),
     entry("Alerts", "alert.resolved()", "The claim that this alert ends; add `.within(…)`."),
-    entry("Actions", "notify(\"title\"), notify(\"title\", \"text\")", "Tells people through the configured channels; `because` is the text if none is given. Numbers that change belong into `because`: another title or text is another plan, and so another action each time."),
+    entry(
+        "Actions",
+        "notify(\"title\"), notify(\"title\", \"text\")",
+        "Tells people through the configured channels; `because` is the text if none is given. Numbers that change belong into `because`: another title or text is another plan, and so another action each time.",
+    ),
     entry("Actions", "wake(\"muscle\")", "Wakes a configured node: `power.wake` on `node/muscle`."),
-    entry("Actions", "exec(\"disk-cleanup\", #{ … }), http(\"name\", #{ … })", "Runs a command or request that the configuration allows, with its arguments."),
+    entry(
+        "Actions",
+        "exec(\"disk-cleanup\", #{ … }), http(\"name\", #{ … })",
+        "Runs a command or request that the configuration allows, with its arguments.",
+    ),
     entry("Actions", "act(\"verb\", \"kind/name\", #{ … })", "Any verb on any target."),
     entry("Actions", "a.on(\"node/nas\")", "Another target than the one that belongs to the series or alert."),
     entry("Wishes", "propose(action)", "Wishes it. Nothing is done by this; the arbiter rules."),
     entry("Wishes", ".because(\"…\")", "The reason, for people. Required."),
-    entry("Wishes", ".claim(s.above(0.2).within(\"15m\"))", "What will be true afterwards: required for all but `notify`. `.held(\"2m\")`: and stay so."),
+    entry(
+        "Wishes",
+        ".claim(s.above(0.2).within(\"15m\"))",
+        "What will be true afterwards: required for all but `notify`. `.held(\"2m\")`: and stay so.",
+    ),
     entry("Wishes", ".cooldown(\"6h\")", "Another cooldown than the policy's."),
     entry("Words", "param(\"warn\")", "A parameter of the policy; the configuration may change it."),
     entry("Words", "minutes(5), hours(12), days(2)", "In seconds."),
-    entry("Words", "percent(0.123), bytes(1e9), duration(90.0)", "\"12.3 %\", \"1.0 GB\", \"1m30s\": a number or reading for people; unknown is \"unknown\"."),
+    entry(
+        "Words",
+        "percent(0.123), bytes(1e9), duration(90.0)",
+        "\"12.3 %\", \"1.0 GB\", \"1m30s\": a number or reading for people; unknown is \"unknown\".",
+    ),
 ];
 
 const fn entry(section: &'static str, call: &'static str, doc: &'static str) -> ApiEntry {
@@ -149,7 +193,14 @@ fn register_series(engine: &mut Engine, shared: &Shared) {
         drop(session);
         let names: Vec<String> = key.iter().flat_map(|key| key.labels.iter()).map(|(name, _)| name.to_owned()).collect();
         let near = super::diagnose::did_you_mean(&name, names.iter().map(String::as_str));
-        fault(&s, format!("the series has no label `{name}` (it has: {}){}", names.join(", "), near.map_or_else(String::new, |n| format!("; {n}"))))
+        fault(
+            &s,
+            format!(
+                "the series has no label `{name}` (it has: {}){}",
+                names.join(", "),
+                near.map_or_else(String::new, |n| format!("; {n}"))
+            ),
+        )
     });
     let s = Arc::clone(shared);
     engine.register_fn("label", move |series: Series, name: ImmutableString| -> ImmutableString {
@@ -252,7 +303,9 @@ fn register_windows(engine: &mut Engine, shared: &Shared) {
     ];
     for (name, op, read) in plain {
         let s = Arc::clone(shared);
-        engine.register_fn(name, move |w: Window| Reading::take(&s, op(w.span), w.series, |store, now| read(&store.window(w.series, now, w.span))));
+        engine.register_fn(name, move |w: Window| {
+            Reading::take(&s, op(w.span), w.series, |store, now| read(&store.window(w.series, now, w.span)))
+        });
     }
     let s = Arc::clone(shared);
     engine.register_fn("quantile", move |w: Window, q: FLOAT| {
@@ -285,8 +338,15 @@ fn register_comparisons(engine: &mut Engine, shared: &Shared) {
 
 fn register_arithmetic(engine: &mut Engine) {
     type Binary = (&'static str, fn(f64, f64) -> f64);
-    let binary: [Binary; 7] =
-        [("+", |a, b| a + b), ("-", |a, b| a - b), ("*", |a, b| a * b), ("/", |a, b| a / b), ("%", |a, b| a % b), ("min", f64::min), ("max", f64::max)];
+    let binary: [Binary; 7] = [
+        ("+", |a, b| a + b),
+        ("-", |a, b| a - b),
+        ("*", |a, b| a * b),
+        ("/", |a, b| a / b),
+        ("%", |a, b| a % b),
+        ("min", f64::min),
+        ("max", f64::max),
+    ];
     for (name, f) in binary {
         engine.register_fn(name, move |r: Reading, x: FLOAT| r.map(|v| f(v, x)));
         engine.register_fn(name, move |r: Reading, x: INT| r.map(|v| f(v, x as f64)));
@@ -313,7 +373,8 @@ fn register_alerts(engine: &mut Engine, shared: &Shared) {
             Some(text) => Ok(text.into()),
             None => {
                 let known = ["name", "status", "kind", "node", "fingerprint"];
-                let near = super::diagnose::did_you_mean(&name, known).unwrap_or_else(|| format!("for a label write `alert.label(\"{name}\")`"));
+                let near =
+                    super::diagnose::did_you_mean(&name, known).unwrap_or_else(|| format!("for a label write `alert.label(\"{name}\")`"));
                 fault(&s, format!("an alert has no `{name}` (it has: {}); {near}", known.join(", ")))
             }
         }
@@ -332,7 +393,13 @@ fn register_alerts(engine: &mut Engine, shared: &Shared) {
         let value = session.alert.as_ref().and_then(|a| a.values.get(name.as_str()).copied());
         let what: Arc<str> = format!("alert value {name}").into();
         let now = session.now;
-        let seen = Seen { op: Op::Named, series: None, what: Some(what), value: value.map_or(ReadingValue::NoData, ReadingValue::Value), sampled_at: Some(now) };
+        let seen = Seen {
+            op: Op::Named,
+            series: None,
+            what: Some(what),
+            value: value.map_or(ReadingValue::NoData, ReadingValue::Value),
+            sampled_at: Some(now),
+        };
         let noted = session.note(seen);
         drop(session);
         match noted {
@@ -373,7 +440,10 @@ pub(super) fn alert_node(alert: &homeostat_model::Alert) -> Option<&str> {
 
 fn claim_on(shared: &Shared, series: Series, relation: Relation, threshold: f64) -> Answer<ClaimDraft> {
     match lock(shared).store.key(series.0) {
-        Some(key) => Ok(ClaimDraft(Claim { subject: ClaimSubject::Series { series: key, relation, threshold, held: Span::ZERO }, within: Span::ZERO })),
+        Some(key) => Ok(ClaimDraft(Claim {
+            subject: ClaimSubject::Series { series: key, relation, threshold, held: Span::ZERO },
+            within: Span::ZERO,
+        })),
         None => fault(shared, "the claim's series is gone"),
     }
 }
@@ -394,7 +464,9 @@ fn register_wishes(engine: &mut Engine, shared: &Shared) {
         Ok(claim)
     });
     engine.register_fn("notify", |title: ImmutableString| action("notify.send", None, [("title", &title)]));
-    engine.register_fn("notify", |title: ImmutableString, text: ImmutableString| action("notify.send", None, [("title", &title), ("text", &text)]));
+    engine.register_fn("notify", |title: ImmutableString, text: ImmutableString| {
+        action("notify.send", None, [("title", &title), ("text", &text)])
+    });
     engine.register_fn("wake", |node: ImmutableString| ActionText {
         verb: "power.wake".into(),
         target: Some(Target::new(format!("node/{}", node.strip_prefix("node/").unwrap_or(&node)))),
@@ -430,7 +502,14 @@ fn register_wishes(engine: &mut Engine, shared: &Shared) {
             drop(session);
             return fault(&s, format!("more than {PROPOSALS_MAX} proposals in one evaluation"));
         }
-        session.drafts.push(Draft { verb: action.verb, target: action.target, args: action.args, because: String::new(), claim: None, cooldown: None });
+        session.drafts.push(Draft {
+            verb: action.verb,
+            target: action.target,
+            args: action.args,
+            because: String::new(),
+            claim: None,
+            cooldown: None,
+        });
         Ok(Wish(session.drafts.len() as u32 - 1))
     });
     register_wish_methods(engine, shared);
@@ -472,7 +551,11 @@ fn register_wish_methods(engine: &mut Engine, shared: &Shared) {
 }
 
 fn action<const N: usize>(verb: &str, target: Option<Target>, args: [(&str, &ImmutableString); N]) -> ActionText {
-    ActionText { verb: verb.into(), target, args: args.into_iter().map(|(name, text)| (name.to_owned(), Arg::Text(text.to_string()))).collect() }
+    ActionText {
+        verb: verb.into(),
+        target,
+        args: args.into_iter().map(|(name, text)| (name.to_owned(), Arg::Text(text.to_string()))).collect(),
+    }
 }
 
 fn args_of(shared: &Shared, map: Map) -> Answer<Args> {

@@ -70,7 +70,12 @@ pub(super) fn fault<T>(shared: &Shared, why: impl Into<String>) -> Answer<T> {
 
 impl Reading {
     /// Records a read.
-    pub(super) fn take(shared: &Shared, op: Op, series: SeriesRef, read: impl FnOnce(&crate::store::Store, homeostat_model::Time) -> Read) -> Answer<Reading> {
+    pub(super) fn take(
+        shared: &Shared,
+        op: Op,
+        series: SeriesRef,
+        read: impl FnOnce(&crate::store::Store, homeostat_model::Time) -> Read,
+    ) -> Answer<Reading> {
         let mut session = lock(shared);
         let read = read(&session.store, session.now);
         let value = read.value.value();

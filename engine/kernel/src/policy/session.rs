@@ -256,7 +256,13 @@ fn evidence_of(store: &Store, seen: &Seen) -> Evidence {
         (Some(what), _) => what.to_string(),
         (None, op) => op.to_string(),
     };
-    Evidence { operation, series: seen.series.and_then(|s| store.key(s)), value: seen.value.clone(), sampled_at: seen.sampled_at, margins: Vec::new() }
+    Evidence {
+        operation,
+        series: seen.series.and_then(|s| store.key(s)),
+        value: seen.value.clone(),
+        sampled_at: seen.sampled_at,
+        margins: Vec::new(),
+    }
 }
 
 impl std::fmt::Display for Op {

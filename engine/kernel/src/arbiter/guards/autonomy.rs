@@ -19,11 +19,13 @@ pub(super) fn rule(case: &Case<'_>) -> Opinion {
         (_, Some(Consent::Approved { by })) => Opinion::pass(format!("approved by {by}")),
         (Autonomy::Auto, _) => Opinion::pass(format!("{source} allows `{level}`")),
         (Autonomy::Veto, Some(Consent::NotVetoed)) => Opinion::pass("nobody stopped it in time"),
-        (Autonomy::Veto, None) => {
-            Opinion { stance: Stance::Ask { by: case.now + case.settings.veto_wait }, text: format!("{source} allows `{level}`: done unless a person stops it") }
-        }
-        (Autonomy::Suggest, _) => {
-            Opinion { stance: Stance::Ask { by: case.now + case.settings.approval_ttl }, text: format!("{source} allows `{level}`: a person must say yes") }
-        }
+        (Autonomy::Veto, None) => Opinion {
+            stance: Stance::Ask { by: case.now + case.settings.veto_wait },
+            text: format!("{source} allows `{level}`: done unless a person stops it"),
+        },
+        (Autonomy::Suggest, _) => Opinion {
+            stance: Stance::Ask { by: case.now + case.settings.approval_ttl },
+            text: format!("{source} allows `{level}`: a person must say yes"),
+        },
     }
 }

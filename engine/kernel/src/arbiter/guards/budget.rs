@@ -9,7 +9,10 @@ pub(super) fn rule(case: &Case<'_>) -> Opinion {
     let running = case.ledger.running(class);
     let concurrent_max = case.settings.concurrent_max.get(&class).copied().unwrap_or(1);
     if running >= concurrent_max {
-        return Opinion::hold(case.now + Span::from_secs(10), format!("{running} {class} actions are under way, at most {concurrent_max} may be"));
+        return Opinion::hold(
+            case.now + Span::from_secs(10),
+            format!("{running} {class} actions are under way, at most {concurrent_max} may be"),
+        );
     }
     let hour = Span::from_hours(1);
     let (sent, oldest) = case.ledger.sent_since(class, case.now - hour);

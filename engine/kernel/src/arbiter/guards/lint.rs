@@ -1,7 +1,7 @@
 //! The wish must be well formed before anything else is asked of it. All problems are listed, with the nearest right thing.
 
 use super::{Case, Opinion};
-use homeostat_model::{Arg, Class, Claim, ClaimSubject, Span, VerbSpec};
+use homeostat_model::{Arg, Claim, ClaimSubject, Class, Span, VerbSpec};
 
 /// A claim further away than this is not a claim about this action.
 const CLAIM_WITHIN_MAX: Span = Span::from_hours(24);
@@ -54,7 +54,9 @@ fn claim_problem(spec: &VerbSpec, claim: Option<&Claim>) -> Option<String> {
             ClaimSubject::Series { held, .. } if *held >= claim.within => {
                 Some(format!("the claim must hold for {held} but is due within {}: it cannot come true", claim.within))
             }
-            ClaimSubject::Delivered if spec.class != Class::Notify => Some("only a notification may claim no more than its delivery".into()),
+            ClaimSubject::Delivered if spec.class != Class::Notify => {
+                Some("only a notification may claim no more than its delivery".into())
+            }
             _ => None,
         },
     }

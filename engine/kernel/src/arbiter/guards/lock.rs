@@ -9,7 +9,9 @@ pub(super) fn rule(case: &Case<'_>) -> Opinion {
     }
     match case.ledger.running_on(&case.proposal.target) {
         // The end is not known; look again soon.
-        Some(other) => Opinion::hold(case.now + Span::from_secs(10), format!("{} (`{}`) is under way on `{}`", other.0, other.1, case.proposal.target)),
+        Some(other) => {
+            Opinion::hold(case.now + Span::from_secs(10), format!("{} (`{}`) is under way on `{}`", other.0, other.1, case.proposal.target))
+        }
         None => Opinion::pass("nothing else is under way on it"),
     }
 }

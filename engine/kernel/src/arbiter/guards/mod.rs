@@ -1,32 +1,57 @@
 //! The guards, one file each, in the order in which they are asked. `disruptive` and above fail closed everywhere.
 
+mod autonomy;
+mod budget;
+mod cooldown;
+mod freshness;
+mod futility;
 mod hands_off;
 mod lint;
-mod freshness;
-mod own_base;
-mod observer_fault;
-mod settling;
-mod cooldown;
-mod futility;
-mod opposite;
 mod lock;
-mod budget;
-mod autonomy;
+mod observer_fault;
+mod opposite;
+mod own_base;
+mod settling;
 
 use super::{Case, Doubt, Guard, Opinion};
 
 /// All guards, in order.
 pub const GUARDS: [Guard; 12] = [
     Guard { name: "hands_off", doubt: Doubt::FailClosed, doc: "Nothing is sent while hands-off lasts.", rule: hands_off::rule },
-    Guard { name: "lint", doubt: Doubt::FailClosed, doc: "The wish must be well formed: known verb, target, arguments, a claim.", rule: lint::rule },
+    Guard {
+        name: "lint",
+        doubt: Doubt::FailClosed,
+        doc: "The wish must be well formed: known verb, target, arguments, a claim.",
+        rule: lint::rule,
+    },
     Guard { name: "freshness", doubt: Doubt::FailClosed, doc: "What it rests on must be fresh, and still wished.", rule: freshness::rule },
     Guard { name: "own_base", doubt: Doubt::FailClosed, doc: "Never cut off what the engine itself stands on.", rule: own_base::rule },
-    Guard { name: "observer_fault", doubt: Doubt::FailClosed, doc: "Many targets bad at once: suspect the observer.", rule: observer_fault::rule },
-    Guard { name: "settling", doubt: Doubt::FailClosed, doc: "Let a target settle; no rough acts after a start or a clock jump.", rule: settling::rule },
+    Guard {
+        name: "observer_fault",
+        doubt: Doubt::FailClosed,
+        doc: "Many targets bad at once: suspect the observer.",
+        rule: observer_fault::rule,
+    },
+    Guard {
+        name: "settling",
+        doubt: Doubt::FailClosed,
+        doc: "Let a target settle; no rough acts after a start or a clock jump.",
+        rule: settling::rule,
+    },
     Guard { name: "cooldown", doubt: Doubt::FailClosed, doc: "The same wish stays quiet for a while.", rule: cooldown::rule },
-    Guard { name: "futility", doubt: Doubt::FailClosed, doc: "Repeated attempts on one symptom lock it until a person looks.", rule: futility::rule },
+    Guard {
+        name: "futility",
+        doubt: Doubt::FailClosed,
+        doc: "Repeated attempts on one symptom lock it until a person looks.",
+        rule: futility::rule,
+    },
     Guard { name: "opposite", doubt: Doubt::FailClosed, doc: "Doing the opposite soon after needs a person.", rule: opposite::rule },
     Guard { name: "lock", doubt: Doubt::FailClosed, doc: "One action per target at a time.", rule: lock::rule },
     Guard { name: "budget", doubt: Doubt::FailClosed, doc: "So many at once, so many an hour, by class.", rule: budget::rule },
-    Guard { name: "autonomy", doubt: Doubt::FailClosed, doc: "Shadow, suggest, veto or auto: the least of policy and class.", rule: autonomy::rule },
+    Guard {
+        name: "autonomy",
+        doubt: Doubt::FailClosed,
+        doc: "Shadow, suggest, veto or auto: the least of policy and class.",
+        rule: autonomy::rule,
+    },
 ];

@@ -14,7 +14,11 @@ pub(super) fn rule(case: &Case<'_>) -> Opinion {
         Some((at, settle)) => {
             let watch = Span(settle.millis().saturating_mul(2));
             if case.now < at + watch {
-                let text = format!("`{opposite}` was done on `{}` {} ago, within twice its settling time", case.proposal.target, case.now.since(at));
+                let text = format!(
+                    "`{opposite}` was done on `{}` {} ago, within twice its settling time",
+                    case.proposal.target,
+                    case.now.since(at)
+                );
                 return Opinion { stance: Stance::Ask { by: case.now + case.settings.approval_ttl }, text };
             }
             Opinion::pass("the opposite is long past")

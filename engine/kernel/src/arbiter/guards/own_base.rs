@@ -9,7 +9,8 @@ pub(super) fn rule(case: &Case<'_>) -> Opinion {
     }
     let target = &case.proposal.target;
     for base in &case.settings.own_base {
-        let same_node = target.kind() != "node" && base.target.kind() == "node" && target.name().split([':', '/']).next() == Some(base.target.name());
+        let same_node =
+            target.kind() != "node" && base.target.kind() == "node" && target.name().split([':', '/']).next() == Some(base.target.name());
         if &base.target == target || same_node {
             return Opinion::deny(format!("`{target}` is {}", base.why));
         }
