@@ -324,8 +324,7 @@ pub fn start(parts: Parts) -> anyhow::Result<Daemon> {
                 return;
             }
         };
-        let mut driver =
-            Loop { core, messages, clock, dispatcher, shared: looping, rebuilds: 0, tended: Instant::now(), synced: Instant::now() };
+        let mut driver = Loop { core, messages, clock, dispatcher, shared: looping, rebuilds: 0, tended: None, synced: Instant::now() };
         driver.send(stepped);
         driver.step(vec![(now, Event::Loaded(Box::new(rules)))]);
         let _ = started.send(Ok(()));
@@ -396,7 +395,7 @@ struct Loop {
     dispatcher: Dispatcher,
     shared: Arc<Shared>,
     rebuilds: u64,
-    tended: Instant,
+    tended: Option<Instant>,
     synced: Instant,
 }
 
@@ -543,10 +542,10 @@ impl Loop {
                 tracing::warn!(error = %error, "The sample log cannot be synced.");
             }
         }
-        if self.tended.elapsed() < MAINTAIN_EVERY {
+        if self.tended.is_some_and(|at| at.elapsed() < MAINTAIN_EVERY) {
             return;
         }
-        self.tended = Instant::now();
+        self.tended = Some(Instant::now());
         // While hands-off stands, or anything is open or under way, no entry may go: the next start must still know of it.
         let ledger = self.core.kernel().ledger();
         let needed = ledger.hands_off().is_some() || ledger.actions().any(|state| state.phase.is_running() || state.phase.is_open());
@@ -554,6 +553,7 @@ impl Loop {
             Ok(maintenance) => {
                 let mut status = self.shared.status();
                 status.journal.bytes = maintenance.table_bytes;
+                status.journal.sample_log_bytes = maintenance.samples.bytes;
                 status.batch_max_ms = 0.0;
                 for note in maintenance.notes {
                     tracing::warn!(note, "The journal was tended.");

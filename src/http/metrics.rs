@@ -8,6 +8,7 @@ use super::webhooks::WebhookStatus;
 use crate::live::{DaemonStatus, SensorStatus};
 use homeostat_kernel::Kernel;
 use homeostat_kernel::kernel::{PolicyView, Stats};
+use homeostat_kernel::store::{Store, StoreStats};
 use homeostat_model::{Health, Time};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabel, EncodeLabelSet, LabelSetEncoder, NoLabelSet};
@@ -61,6 +62,7 @@ pub struct KernelFacts {
     alerts_refused: u64,
     illegal_moves: u64,
     targets: u64,
+    store: StoreStats,
 }
 
 impl KernelFacts {
@@ -82,6 +84,7 @@ impl KernelFacts {
             alerts_refused: ledger.alerts_refused(),
             illegal_moves: ledger.illegal_moves(),
             targets: kernel.units_len() as u64,
+            store: kernel.with_store(Store::stats),
         }
     }
 }
@@ -219,7 +222,17 @@ fn stats(page: &mut Page, stats: &Stats) {
     page.counters("claims", "Judged claims by result", "result", by(&stats.claims));
 }
 
+fn store(page: &mut Page, store: &StoreStats) {
+    page.gauge("store_series", "Series with samples", store.series as f64);
+    page.gauge("store_samples", "Samples in the windows", store.samples as f64);
+    page.gauge("store_bytes", "Memory of windows and series, in bytes", store.bytes as f64);
+    page.counter("store_refused_series", "Series refused by a limit", store.refused_series);
+    page.counter("store_refused_samples", "Samples of refused, shed or unknown series", store.refused_samples);
+    page.counter("store_shed_series", "Series shed for memory", store.shed_series);
+}
+
 fn state(page: &mut Page, kernel: &KernelFacts) {
+    store(page, &kernel.store);
     page.gauge("hands_off", "1 if nothing is sent until a person resumes", f64::from(u8::from(kernel.hands_off_since.is_some())));
     page.gauges("actions", "Actions in memory by phase", "phase", kernel.phases.iter().map(|(name, count)| (*name, *count as f64)));
     page.gauge("alerts_firing", "Alerts that are on", kernel.alerts_firing as f64);
