@@ -102,6 +102,5 @@ pub fn start(dir: &Path, sensors: Vec<MakeSensor>, rules: RuleSet) -> (Daemon, U
 
 /// A runtime like the daemon's.
 pub fn runtime() -> tokio::runtime::Runtime {
-    let workers = std::env::var("PROMISES_WORKERS").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
-    tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build().expect("a runtime can be made")
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime can be made")
 }
