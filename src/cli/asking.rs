@@ -7,7 +7,7 @@ use super::place::Place;
 use super::show::{self, PolicySeen, SensorSeen, UnitSeen};
 use super::{Ended, Exit};
 use crate::client::{Client, ClientError, escaped};
-use crate::http::view::{self, ActionLine, LedgerView};
+use crate::http::view::{self, ActionLine, LedgerView, SeriesLine};
 use crate::journal::JournalReader;
 use homeostat_kernel::Ledger;
 use homeostat_kernel::kernel::Explanation;
@@ -40,6 +40,8 @@ struct OverviewSeen {
     policies: Vec<PolicySeen>,
     targets: usize,
     stats: Value,
+    series_total: u64,
+    series: Vec<SeriesLine>,
 }
 
 #[derive(Deserialize)]
@@ -145,13 +147,22 @@ fn print_status(seen: &StatusSeen) {
     print_ledger(now, &seen.overview.ledger);
     print_section("Sensors", &show::sensors(now, &daemon.sensors));
     print_section("Policies", &show::policies(now, &seen.overview.policies));
+    if !seen.overview.series.is_empty() {
+        print_section(
+            &format!("Series ({} of {})", seen.overview.series.len(), seen.overview.series_total),
+            &show::series(&seen.overview.series),
+        );
+    }
     let recent: Vec<ActionLine> = seen.overview.ledger.actions.iter().take(10).cloned().collect();
     if !recent.is_empty() {
         print_section("Recent actions (`homeostat explain <action>`)", &show::actions(now, &recent));
     }
     let count = |name: &str| seen.overview.stats[name].as_u64().unwrap_or(0);
     let (samples, evaluations, acts) = (count("samples"), count("evaluations"), count("acts"));
-    println!("\n{samples} samples, {evaluations} evaluations of {} targets, {acts} actions sent since the start", seen.overview.targets);
+    println!(
+        "\n{} series, {samples} samples, {evaluations} evaluations of {} targets, {acts} actions sent since the start",
+        seen.overview.series_total, seen.overview.targets
+    );
 }
 
 fn status_of_journal(reader: &JournalReader, json: bool) -> Ended {

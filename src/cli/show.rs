@@ -2,7 +2,7 @@
 //!
 //! Deliberately absent: colours (output is often read by other programs and by people who cannot see them).
 
-use crate::http::view::{ActionLine, IncidentLine, distance, evidence_line, moment, number};
+use crate::http::view::{ActionLine, IncidentLine, SeriesLine, distance, evidence_line, moment, number};
 use comfy_table::{ContentArrangement, Table, presets};
 use homeostat_model::{ActionId, Entry, EntryBody, Event, Evidence, Fault, Health, Reason, Record, Stance, Time};
 use serde::{Deserialize, Serialize};
@@ -128,6 +128,11 @@ pub fn policies(now: Time, policies: &[PolicySeen]) -> String {
         vec![p.policy.clone(), p.autonomy.clone(), p.targets.to_string(), results.join(", "), ago(now, p.evaluated_at), nearest]
     };
     table(&["policy", "autonomy", "targets", "last results", "evaluated", "nearest to firing"], policies.iter().map(row))
+}
+
+/// Series with their newest values.
+pub fn series(series: &[SeriesLine]) -> String {
+    table(&["series", "newest value"], series.iter().map(|line| vec![line.series.clone(), line.value.clone()]))
 }
 
 /// Actions.

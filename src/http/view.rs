@@ -6,8 +6,9 @@
 
 use homeostat_kernel::kernel::{PolicyView, Stats, UnitView};
 use homeostat_kernel::ledger::{ActionState, KnownAlert, Phase};
+use homeostat_kernel::store::{Selector, Store};
 use homeostat_kernel::{Kernel, Ledger};
-use homeostat_model::{AlertKind, Evidence, Margin, Outcome, Time};
+use homeostat_model::{AlertKind, Evidence, Margin, Outcome, ReadingValue, Time};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -286,17 +287,53 @@ pub struct Overview {
     pub targets: usize,
     /// Counters since the start.
     pub stats: Stats,
+    /// Series in the windows.
+    pub series_total: u64,
+    /// The first of them by key, with their newest values; none where there are too many to look at them all.
+    pub series: Vec<SeriesLine>,
+}
+
+/// A series and its newest value.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SeriesLine {
+    /// As PromQL writes it.
+    pub series: String,
+    /// The newest value, or why there is none.
+    pub value: String,
+}
+
+/// Series that one overview shows.
+const SERIES_SHOWN: usize = 40;
+/// With more series than this, none is shown: looking for the first of them would cost the loop too much.
+const SERIES_LOOKED_AT: u64 = 2_000;
+
+fn series(store: &Store, now: Time, total: u64) -> Vec<SeriesLine> {
+    let Ok(any) = Selector::parse("{__name__=~\".+\"}") else { return Vec::new() };
+    if total > SERIES_LOOKED_AT {
+        return Vec::new();
+    }
+    let line = |series| {
+        let value = match store.last(series, now).value {
+            ReadingValue::Value(value) => number(value),
+            other => other.to_string(),
+        };
+        Some(SeriesLine { series: store.key(series)?.to_string(), value })
+    };
+    store.select(&any).into_iter().filter_map(line).take(SERIES_SHOWN).collect()
 }
 
 impl Overview {
     /// From the kernel. Targets are looked at for margins up to a limit, so that a page costs the loop little.
     pub fn of(kernel: &Kernel) -> Overview {
+        let series_total = kernel.with_store(|store| store.stats().series);
         Overview {
             ledger: LedgerView::of(kernel.ledger(), ACTIONS_SHOWN),
             observer_faults: kernel.observer_faults(),
             policies: policies(kernel),
             targets: kernel.units_len(),
             stats: kernel.stats().clone(),
+            series_total,
+            series: kernel.with_store(|store| series(store, kernel.now(), series_total)),
         }
     }
 }

@@ -147,6 +147,11 @@ impl Kernel {
         [self.units.next_slot(), timer].into_iter().flatten().min()
     }
 
+    /// The moment of the newest event.
+    pub fn now(&self) -> Time {
+        self.now
+    }
+
     /// What happened so far.
     pub fn ledger(&self) -> &Ledger {
         &self.ledger
