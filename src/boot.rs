@@ -8,11 +8,20 @@ use homeostat_kernel::Kernel;
 use homeostat_model::{Event, StoreSettings, Time};
 use std::path::Path;
 
+/// What a journal gives back.
+pub struct Recovered {
+    /// The kernel.
+    pub kernel: Kernel,
+    /// Entries of the table that could not be read: what they said is not known.
+    pub unreadable: u64,
+}
+
 /// A kernel that knows what was written before `before` (all of it for `None`), with windows as far back as the store keeps them.
 ///
 /// # Errors
 /// The journal cannot be read. A single entry that cannot be is left out and logged.
-pub fn recover(dir: &Path, store: &StoreSettings, now: Time, before: Option<u64>) -> Result<Kernel, JournalError> {
+pub fn recover(dir: &Path, store: &StoreSettings, now: Time, before: Option<u64>) -> Result<Recovered, JournalError> {
+    let mut unreadable = 0;
     let mut kernel = Kernel::new(store.clone());
     let reader = JournalReader::open(dir)?;
     let until = before.unwrap_or(u64::MAX);
@@ -20,7 +29,10 @@ pub fn recover(dir: &Path, store: &StoreSettings, now: Time, before: Option<u64>
         match entry {
             Ok(entry) if entry.seq >= until => break,
             Ok(entry) => kernel.recover(entry.at, &entry.body),
-            Err(error) => tracing::warn!(error = %error, "A journal entry cannot be read and is left out."),
+            Err(error) => {
+                unreadable += 1;
+                tracing::error!(error = %error, "A journal entry cannot be read and is left out.");
+            }
         }
     }
     for sample in reader.samples_from(now - store.retention)? {
@@ -34,5 +46,5 @@ pub fn recover(dir: &Path, store: &StoreSettings, now: Time, before: Option<u64>
             Err(error) => tracing::warn!(error = %error, "A part of the sample log cannot be read and is left out."),
         }
     }
-    Ok(kernel)
+    Ok(Recovered { kernel, unreadable })
 }

@@ -227,9 +227,11 @@ async fn reload(
             Ok(rules) if rules == loaded => {}
             Ok(rules) => {
                 tracing::info!(policies = rules.policies.len(), "Loading changed rules.");
-                loaded = rules.clone();
-                if let Err(refused) = handle.submit(Event::Loaded(Box::new(rules))).await {
-                    tracing::error!(refused = %refused, "The changed rules were not taken in.");
+                match handle.submit(Event::Loaded(Box::new(rules.clone()))).await {
+                    Ok(()) => loaded = rules,
+                    Err(refused) => {
+                        tracing::error!(refused = %refused, "The changed rules were not taken in; the next change or SIGHUP tries again.")
+                    }
                 }
             }
             Err(error) => tracing::error!(error = format!("{error:#}"), "The changed rules cannot be read; the old ones stay."),

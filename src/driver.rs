@@ -9,7 +9,7 @@
 use crate::boot;
 use crate::journal::{JournalError, Recorder};
 use homeostat_kernel::{Effect, Kernel};
-use homeostat_model::{Event, Observation, RuleSet, StoreSettings, Time};
+use homeostat_model::{Event, Notice, NoticeKind, Observation, RuleSet, StoreSettings, Time};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Kernel and journal together.
@@ -26,6 +26,8 @@ pub struct Core {
     distrust: Option<String>,
     panics: u64,
     rebuilds: u64,
+    /// Effects of a new kernel, all durable, to be handed out with the next batch.
+    told: Vec<Effect>,
 }
 
 /// What a batch led to.
@@ -45,10 +47,28 @@ impl Core {
     /// # Errors
     /// The journal cannot be read or written.
     pub fn start(recorder: Recorder, generation: u64, seed: u64, store: StoreSettings, now: Time) -> Result<(Core, Stepped), JournalError> {
-        let kernel = boot::recover(recorder.dir(), &store, now, None)?;
-        let mut core =
-            Core { kernel, recorder, generation, seed, store, rules: None, failed: None, distrust: None, panics: 0, rebuilds: 0 };
-        let stepped = core.step(vec![(now, core.started())]);
+        let recovered = boot::recover(recorder.dir(), &store, now, None)?;
+        let (kernel, unreadable) = (recovered.kernel, recovered.unreadable);
+        let mut core = Core {
+            kernel,
+            recorder,
+            generation,
+            seed,
+            store,
+            rules: None,
+            failed: None,
+            distrust: None,
+            panics: 0,
+            rebuilds: 0,
+            told: Vec::new(),
+        };
+        let mut events = vec![(now, core.started())];
+        if unreadable > 0 {
+            // One of them may have been a person's stop.
+            let reason = format!("{unreadable} journal entries cannot be read; `homeostat journal verify` names them");
+            events.push((now, Event::Distrusted { reason }));
+        }
+        let stepped = core.step(events);
         Ok((core, stepped))
     }
 
@@ -98,75 +118,110 @@ impl Core {
         if self.failed.is_some() && !self.write_again(now) {
             return self.watch_only(inputs);
         }
-        match self.try_step(inputs) {
-            Ok(effects) => Stepped { effects, ..Stepped::default() },
-            Err(error) => {
-                tracing::error!(error = %error, "The journal cannot be written: hands-off until it can, and until a person resumes.");
-                self.failed = Some(error.to_string());
-                self.distrust.get_or_insert_with(|| format!("the journal could not be written: {error}"));
-                self.rebuild(now);
-                self.watch_only(inputs)
-            }
-        }
-    }
-
-    fn try_step(&mut self, inputs: &[(Time, Event)]) -> Result<Vec<Effect>, JournalError> {
-        self.recorder.begin()?;
-        let mut effects = Vec::new();
-        for (at, event) in inputs {
-            self.recorder.push(*at, event)?;
-            if let Event::Loaded(rules) = event {
-                self.rules = Some((**rules).clone());
-                self.store = rules.store.clone();
-            }
-            let handled = catch_unwind(AssertUnwindSafe(|| match event {
-                Event::Observed(observation) => self.kernel.handle_observed(*at, observation),
-                other => self.kernel.handle(*at, other.clone()),
-            }));
-            if let Err(panic) = handled {
-                return self.panicked(*at, panic.as_ref(), effects);
-            }
-            while let Some(effect) = self.kernel.poll_effect() {
-                self.recorder.push(*at, &effect.record())?;
-                if !matches!(effect, Effect::Record(_)) {
-                    effects.push(effect);
+        let (mut effects, mut rest) = (std::mem::take(&mut self.told), inputs);
+        // A panic ends a part of the batch; what came after it is taken in by the new kernel, so that nothing accepted is lost.
+        while !rest.is_empty() {
+            match self.try_step(rest, &mut effects) {
+                Ok(taken) => rest = &rest[taken..],
+                Err(error) => {
+                    tracing::error!(error = %error, "The journal cannot be written: hands-off until it can, and until a person resumes.");
+                    self.failed = Some(error.to_string());
+                    self.distrust.get_or_insert_with(|| format!("the journal could not be written: {error}"));
+                    self.rebuild(now);
+                    let mut stepped = self.watch_only(inputs);
+                    // What was not committed is not sent; people hear of it although it cannot be written down.
+                    stepped.effects.push(Effect::Announce(hands_off_notice(&format!("the journal cannot be written: {error}"))));
+                    return stepped;
                 }
             }
         }
-        self.recorder.commit()?;
-        Ok(effects)
+        effects.append(&mut self.told);
+        Stepped { effects, ..Stepped::default() }
     }
 
-    /// The kernel panicked: what led to it is kept, and a new kernel goes on hands-off.
-    fn panicked(&mut self, at: Time, panic: &(dyn std::any::Any + Send), effects: Vec<Effect>) -> Result<Vec<Effect>, JournalError> {
+    /// Takes in as much as it can and commits it; gives how many inputs that were. Effects are handed out only after the commit.
+    fn try_step(&mut self, inputs: &[(Time, Event)], effects: &mut Vec<Effect>) -> Result<usize, JournalError> {
+        self.recorder.begin()?;
+        let mut fresh = Vec::new();
+        for (number, (at, event)) in inputs.iter().enumerate() {
+            // The journal's time is the kernel's: a clock behind the journal must not shorten a cooldown at the next start.
+            let at = (*at).max(self.kernel.now());
+            self.recorder.push(at, event)?;
+            let refused = self.kernel.stats().loads_refused;
+            if let Err(panic) = self.feed(at, event) {
+                self.recorder.commit()?;
+                effects.append(&mut fresh);
+                self.panicked(at, &panic)?;
+                return Ok(number + 1);
+            }
+            if let Event::Loaded(rules) = event
+                && (self.rules.is_none() || self.kernel.stats().loads_refused == refused)
+            {
+                self.rules = Some((**rules).clone());
+                self.store = rules.store.clone();
+            }
+            self.drain(at, &mut fresh)?;
+        }
+        self.recorder.commit()?;
+        effects.append(&mut fresh);
+        Ok(inputs.len())
+    }
+
+    fn feed(&mut self, at: Time, event: &Event) -> Result<(), String> {
+        let kernel = &mut self.kernel;
+        let handled = catch_unwind(AssertUnwindSafe(|| match event {
+            Event::Observed(observation) => kernel.handle_observed(at, observation),
+            other => kernel.handle(at, other.clone()),
+        }));
+        handled.map_err(|panic| {
+            let text = panic.downcast_ref::<&str>().map(|t| (*t).to_owned()).or_else(|| panic.downcast_ref::<String>().cloned());
+            text.unwrap_or_else(|| "no message".into())
+        })
+    }
+
+    /// Writes what the kernel asks for; what is to be sent goes to `effects`.
+    fn drain(&mut self, at: Time, effects: &mut Vec<Effect>) -> Result<(), JournalError> {
+        while let Some(effect) = self.kernel.poll_effect() {
+            self.recorder.push(at, &effect.record())?;
+            if !matches!(effect, Effect::Record(_)) {
+                effects.push(effect);
+            }
+        }
+        Ok(())
+    }
+
+    /// The kernel panicked: what led to it is in the journal, and a new kernel goes on hands-off.
+    fn panicked(&mut self, at: Time, panic: &str) -> Result<(), JournalError> {
         self.panics += 1;
-        let text =
-            panic.downcast_ref::<&str>().map(|t| (*t).to_owned()).or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-        tracing::error!(panic = text, "The kernel panicked: hands-off until a person resumes.");
-        self.recorder.commit()?;
-        self.distrust = Some(format!("the kernel panicked: {text}"));
-        self.rebuild(at);
-        self.write_distrust(at)?;
-        Ok(effects)
+        tracing::error!(panic, "The kernel panicked: hands-off until a person resumes.");
+        self.distrust = Some(format!("the kernel panicked: {panic}"));
+        self.write_distrust(at)
     }
 
-    /// A new kernel from the journal, with the rules that were loaded; it says nothing until trust is settled.
+    /// A kernel that watches while the journal cannot be written: hands-off, with the rules where they do not break it.
     fn rebuild(&mut self, now: Time) {
         self.rebuilds += 1;
-        match boot::recover(self.recorder.dir(), &self.store, now, None) {
-            Ok(kernel) => self.kernel = kernel,
-            Err(error) => {
-                tracing::error!(error = %error, "The journal cannot be read either: watching with an empty memory.");
+        self.kernel = self.recovered(now);
+        let reason = self.distrust.clone().unwrap_or_default();
+        let rules = self.rules.clone().map(|rules| Event::Loaded(Box::new(rules)));
+        for event in [Event::Distrusted { reason }].into_iter().chain(rules) {
+            if let Err(panic) = self.feed(now, &event) {
+                self.panics += 1;
+                tracing::error!(panic, "The new kernel panicked too: watching with an empty one.");
                 self.kernel = Kernel::new(self.store.clone());
             }
         }
-        // In memory only: the journal hears of it in `write_distrust`.
-        let reason = self.distrust.clone().unwrap_or_default();
-        self.kernel.handle(now, Event::Distrusted { reason });
-        if let Some(rules) = self.rules.clone() {
-            self.kernel.handle(now, Event::Loaded(Box::new(rules)));
-        }
         while self.kernel.poll_effect().is_some() {}
+    }
+
+    fn recovered(&self, now: Time) -> Kernel {
+        let (dir, store) = (self.recorder.dir(), &self.store);
+        match catch_unwind(AssertUnwindSafe(|| boot::recover(dir, store, now, None))) {
+            Ok(Ok(recovered)) => return recovered.kernel,
+            Ok(Err(error)) => tracing::error!(error = %error, "The journal cannot be read: going on with an empty memory."),
+            Err(_) => tracing::error!("Reading the journal back panicked: going on with an empty memory."),
+        }
+        Kernel::new(self.store.clone())
     }
 
     /// Tries to write again after a failure.
@@ -184,26 +239,36 @@ impl Core {
         }
     }
 
-    /// Writes down why trust was lost, and starts a new kernel on the journal as it is then, so that replay can follow.
+    /// Writes down why trust was lost, and starts a new kernel on the journal as it is then, so that replay can follow. Where the rules
+    /// make even that one panic, it goes on without rules: it senses, and evaluates nothing.
     fn write_distrust(&mut self, now: Time) -> Result<(), JournalError> {
         let reason = self.distrust.clone().unwrap_or_else(|| "unknown".into());
         self.recorder.begin()?;
-        self.recorder.push(now, &Event::Distrusted { reason })?;
+        self.recorder.push(now, &Event::Distrusted { reason: reason.clone() })?;
         self.recorder.commit()?;
-        self.distrust = None;
         self.rebuilds += 1;
-        self.kernel = boot::recover(self.recorder.dir(), &self.store, now, None)?;
+        self.kernel = self.recovered(now);
         let mut again = vec![self.started()];
         again.extend(self.rules.clone().map(|rules| Event::Loaded(Box::new(rules))));
+        let mut effects = Vec::new();
         self.recorder.begin()?;
         for event in again {
             self.recorder.push(now, &event)?;
-            self.kernel.handle(now, event);
-            while let Some(effect) = self.kernel.poll_effect() {
-                self.recorder.push(now, &effect.record())?;
+            if let Err(panic) = self.feed(now, &event) {
+                self.panics += 1;
+                tracing::error!(panic, "The rules make the kernel panic: going on without them.");
+                self.kernel = self.recovered(now);
+                self.rules = None;
+                break;
             }
+            self.drain(now, &mut effects)?;
         }
+        let notice = Effect::Announce(hands_off_notice(&reason));
+        self.recorder.push(now, &notice.record())?;
         self.recorder.commit()?;
+        effects.push(notice);
+        self.distrust = None;
+        self.told = effects;
         Ok(())
     }
 
@@ -223,6 +288,11 @@ impl Core {
         while self.kernel.poll_effect().is_some() {}
         Stepped { refused: self.failed.clone(), ..Stepped::default() }
     }
+}
+
+fn hands_off_notice(reason: &str) -> Notice {
+    let text = format!("Nothing is sent until a person runs `homeostat resume`. Ordered by engine: {reason}");
+    Notice { kind: NoticeKind::HandsOff, action: None, title: "Homeostat is hands-off".into(), text }
 }
 
 /// The build, for replay: effects are promised equal for equal builds.

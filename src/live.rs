@@ -10,7 +10,8 @@ use crate::dispatch::{Announce, Dispatcher};
 use crate::driver::{Core, Stepped, build_id};
 use crate::journal::{JournalSettings, Recorder};
 use crate::sensing;
-use homeostat_kernel::{Kernel, STACK_BYTES_MIN};
+use homeostat_kernel::ledger::Phase;
+use homeostat_kernel::{Effect, Kernel, STACK_BYTES_MIN};
 use homeostat_model::{Actuator, Event, Fault, Health, Observation, RuleSet, Sensor, Span, Time};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -63,6 +64,8 @@ enum Message {
     Observed(Box<Observation>, mpsc::Sender<Box<Observation>>),
     Ask(Look),
     Wake,
+    /// Start nothing any more.
+    Park,
     Stop(oneshot::Sender<()>),
 }
 
@@ -190,12 +193,11 @@ impl Handle {
     /// `Stopping`.
     pub async fn observe(&self, mut observation: Box<Observation>, back: &mpsc::Sender<Box<Observation>>) -> Result<(), Refused> {
         loop {
+            self.shared.waiting.fetch_add(1, Ordering::Relaxed);
             match self.queue.try_send(Message::Observed(observation, back.clone())) {
-                Ok(()) => {
-                    self.shared.waiting.fetch_add(1, Ordering::Relaxed);
-                    return Ok(());
-                }
+                Ok(()) => return Ok(()),
                 Err(TrySendError::Full(Message::Observed(same, _))) => {
+                    self.shared.waiting.fetch_sub(1, Ordering::Relaxed);
                     self.shared.refused.fetch_add(1, Ordering::Relaxed);
                     observation = same;
                     tokio::time::sleep(Duration::from_millis(20)).await;
@@ -226,12 +228,12 @@ impl Handle {
     }
 
     fn send(&self, message: Message) -> Result<(), Refused> {
+        // Counted before it is there, so that the count never falls below zero.
+        self.shared.waiting.fetch_add(1, Ordering::Relaxed);
         match self.queue.try_send(message) {
-            Ok(()) => {
-                self.shared.waiting.fetch_add(1, Ordering::Relaxed);
-                Ok(())
-            }
+            Ok(()) => Ok(()),
             Err(TrySendError::Full(_)) => {
+                self.shared.waiting.fetch_sub(1, Ordering::Relaxed);
                 self.shared.refused.fetch_add(1, Ordering::Relaxed);
                 Err(Refused::Full)
             }
@@ -324,7 +326,8 @@ pub fn start(parts: Parts) -> anyhow::Result<Daemon> {
                 return;
             }
         };
-        let mut driver = Loop { core, messages, clock, dispatcher, shared: looping, rebuilds: 0, tended: None, synced: Instant::now() };
+        let mut driver =
+            Loop { core, messages, clock, dispatcher, shared: looping, rebuilds: 0, parked: false, tended: None, synced: Instant::now() };
         driver.send(stepped);
         driver.step(vec![(now, Event::Loaded(Box::new(rules)))]);
         let _ = started.send(Ok(()));
@@ -370,6 +373,7 @@ impl Daemon {
         for sensor in &self.sensors {
             sensor.abort();
         }
+        let _ = self.handle.send(Message::Park);
         let until = Instant::now() + patience;
         while Instant::now() < until {
             let running = self.handle.ask(|kernel| kernel.ledger().actions().filter(|state| state.phase.is_running()).count()).await;
@@ -395,6 +399,7 @@ struct Loop {
     dispatcher: Dispatcher,
     shared: Arc<Shared>,
     rebuilds: u64,
+    parked: bool,
     tended: Option<Instant>,
     synced: Instant,
 }
@@ -406,6 +411,7 @@ struct Answers {
     buffers: Vec<mpsc::Sender<Box<Observation>>>,
     looks: Vec<Look>,
     stop: Option<oneshot::Sender<()>>,
+    park: bool,
 }
 
 impl Loop {
@@ -447,6 +453,7 @@ impl Loop {
             let full = events.len() >= BATCH_MAX || !answers.looks.is_empty() || answers.stop.is_some();
             next = if full { None } else { self.messages.try_recv().ok() };
         }
+        self.parked |= answers.park;
         let now = self.clock.now();
         // Any event makes the kernel do what is due; a tick is needed only where nothing else happened.
         if events.is_empty() && self.core.kernel().poll_deadline().is_some_and(|at| at <= now) {
@@ -483,6 +490,7 @@ impl Loop {
             }
             Message::Ask(look) => answers.looks.push(look),
             Message::Wake => {}
+            Message::Park => answers.park = true,
             Message::Stop(done) => answers.stop = Some(done),
         }
     }
@@ -509,7 +517,11 @@ impl Loop {
     #[expect(clippy::vec_box, reason = "the boxes travel: a sensor gets its own back through a channel")]
     fn send(&mut self, stepped: Stepped) -> Vec<Box<Observation>> {
         for effect in stepped.effects {
-            self.dispatcher.send(effect);
+            // What is admitted while the daemon stops is parked: the next start probes it, learns that it was never started, and
+            // sends it then if it is still in time.
+            if !(self.parked && matches!(effect, Effect::Act(_))) {
+                self.dispatcher.send(effect);
+            }
         }
         stepped.spent
     }
@@ -546,9 +558,10 @@ impl Loop {
             return;
         }
         self.tended = Some(Instant::now());
-        // While hands-off stands, or anything is open or under way, no entry may go: the next start must still know of it.
+        // While hands-off stands, or anything is asked or under way, no entry may go: the next start must still know of it.
         let ledger = self.core.kernel().ledger();
-        let needed = ledger.hands_off().is_some() || ledger.actions().any(|state| state.phase.is_running() || state.phase.is_open());
+        let needed = ledger.hands_off().is_some()
+            || ledger.actions().any(|state| state.phase.is_running() || matches!(state.phase, Phase::Awaiting { .. }));
         match self.core.recorder().maintain(now, needed.then_some(0)) {
             Ok(maintenance) => {
                 let mut status = self.shared.status();

@@ -11,6 +11,7 @@ use homeostat_kernel::Kernel;
 use homeostat_model::{Entry, EntryBody, Event, Record, StoreSettings, Time};
 use serde::Serialize;
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 /// Where a replay went another way than the journal.
@@ -71,7 +72,7 @@ pub fn replay(dir: &Path, from_seq: u64) -> Result<Replayed, JournalError> {
                 report.notes.push(format!("entry {}: written by build {build}, this is {}; effects may differ", entry.seq, build_id()));
             }
             let store = starts.iter().find(|(seq, _)| *seq == entry.seq).map(|(_, store)| store.clone()).unwrap_or_default();
-            let kernel = boot::recover(dir, &store, entry.at, Some(entry.seq))?;
+            let kernel = boot::recover(dir, &store, entry.at, Some(entry.seq))?.kernel;
             run = Some(Run { kernel, produced: VecDeque::new() });
             report.runs += 1;
         }
@@ -127,11 +128,18 @@ impl Run {
                     return Some(difference(entry.seq, entry.at, &format!("event {}", event.name()), &text(&extra)));
                 }
                 report.events += 1;
-                if let Event::Observed(observation) = &event {
-                    report.observations += 1;
-                    self.kernel.handle_observed(entry.at, observation);
-                } else {
-                    self.kernel.handle(entry.at, event);
+                let name = event.name();
+                let handled = catch_unwind(AssertUnwindSafe(|| match event {
+                    Event::Observed(observation) => {
+                        report.observations += 1;
+                        self.kernel.handle_observed(entry.at, &observation);
+                    }
+                    other => self.kernel.handle(entry.at, other),
+                }));
+                if handled.is_err() {
+                    report.notes.push(format!("entry {}: the kernel panics at this `{name}`, as it did live", entry.seq));
+                    self.produced.clear();
+                    return None;
                 }
                 while let Some(effect) = self.kernel.poll_effect() {
                     self.produced.push_back(effect.record());

@@ -37,9 +37,10 @@ pub fn policies(config: &Config) -> anyhow::Result<Vec<PolicySource>> {
 fn folder(dir: &Path, overrides: &BTreeMap<PolicyId, PolicyOverride>) -> anyhow::Result<Vec<PolicySource>> {
     let mut paths: Vec<_> = std::fs::read_dir(dir)
         .with_context(|| format!("the policy folder {} cannot be read", dir.display()))?
-        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-        .filter(|path| path.extension().is_some_and(|e| e == "rhai"))
-        .collect();
+        .map(|entry| entry.map(|entry| entry.path()))
+        .filter(|path| path.as_ref().map_or(true, |path| path.extension().is_some_and(|e| e == "rhai")))
+        .collect::<std::io::Result<_>>()
+        .with_context(|| format!("the policy folder {} cannot be read", dir.display()))?;
     paths.sort();
     anyhow::ensure!(
         paths.len() <= POLICIES_MAX,

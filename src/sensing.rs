@@ -16,6 +16,9 @@ use tokio::time::MissedTickBehavior;
 /// The wait before a sensor that cannot be made is tried again.
 const MAKE_AGAIN: Duration = Duration::from_secs(30);
 
+/// The wait before a sensor begins anew after a panic or a rebuild of the kernel.
+const LIVE_AGAIN: Duration = Duration::from_secs(1);
+
 /// Which epoch the kernel is shown.
 struct Epochs {
     shown: u32,
@@ -45,6 +48,8 @@ pub(crate) async fn run(make: MakeSensor, handle: Handle, shared: Arc<Shared>, g
                 if live(sensor, life, &mut epochs, &handle, &shared).await.is_err() {
                     return;
                 }
+                // A sensor that always panics must not spin.
+                tokio::time::sleep(LIVE_AGAIN).await;
             }
             Err(fault) => {
                 tracing::error!(fault = %fault, "A sensor cannot be made.");

@@ -183,6 +183,13 @@ impl Ledger {
 
     /// The way out for `apply`: records the end and hands it on. An end that cannot be recorded is still the end; the loss is logged.
     pub fn settle(&self, mark: Mark, outcome: Outcome) -> Outcome {
+        if matches!(&outcome, Outcome::NotDone(fault) if fault.code == FaultCode::NeverStarted) {
+            // Nothing left the machine, so the same number may be tried again: an answer kept here would be given for ever.
+            match fs::remove_file(self.path(mark, "started")).and_then(|()| self.sync_dir()) {
+                Ok(()) => return outcome,
+                Err(error) => tracing::error!(%mark, %error, "The mark of an action that never started stays."),
+            }
+        }
         if let Err(fault) = self.finish(mark, &outcome) {
             tracing::error!(%mark, %fault, "The end of an action was not recorded.");
         }

@@ -177,8 +177,8 @@ impl Config {
     /// What the types cannot say: references between sections.
     fn semantic_problems(&self, tree: &Node) -> Vec<Problem> {
         let mut problems = Vec::new();
-        if !self.listen.ip().is_loopback() && self.tokens.is_empty() && self.webhooks.open_to_everybody() {
-            let hint = "an address that others can reach, and neither `tokens` nor webhook authentication: everybody could post alerts; set \
+        if !self.listen.ip().is_loopback() && self.webhooks.open_to_everybody() {
+            let hint = "an address that others can reach, and webhooks without authentication: everybody could post alerts; set \
                         `webhooks.grafana` and `webhooks.alertmanager`, or listen on 127.0.0.1";
             problems.push(Problem::at(tree.find(&["listen"]), hint));
         }

@@ -215,3 +215,42 @@ fn write(dir: &std::path::Path, entries: &[homeostat_model::Entry]) {
     }
     recorder.commit().unwrap();
 }
+
+/// An entry that this build cannot read may have been a person's stop: the engine starts hands-off and says why.
+#[test]
+fn an_unreadable_entry_means_hands_off() {
+    let dir = tempfile::tempdir().unwrap();
+    virtual_journal(dir.path());
+    let database = rusqlite::Connection::open(dir.path().join("journal.db")).unwrap();
+    let broken = database.execute("UPDATE entries SET body = 'not json' WHERE seq = (SELECT MAX(seq) FROM entries)", []).unwrap();
+    assert_eq!(broken, 1);
+    drop(database);
+    let core = scenario::core(dir.path(), END);
+    let hands_off = core.kernel().ledger().hands_off().expect("hands-off");
+    assert!(hands_off.reason.contains("cannot be read"), "{hands_off:?}");
+}
+
+/// While the journal cannot be written nothing is taken in but reads, and nothing leaves; afterwards hands-off stays.
+#[test]
+fn a_journal_that_cannot_be_written_means_hands_off() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut core = scenario::core(dir.path(), BEGIN);
+    let mut script = scenario::script_with_rules().into_iter();
+    for event in script.by_ref().take(3) {
+        assert!(core.step(vec![event]).refused.is_none());
+    }
+    // Somebody else holds the table.
+    let thief = rusqlite::Connection::open(dir.path().join("journal.db")).unwrap();
+    thief.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let at = BEGIN + homeostat_model::Span::from_secs(21);
+    let pause = Event::Ordered(homeostat_model::Ordered { by: "test".into(), command: homeostat_model::Command::Resume });
+    let stepped = core.step(vec![(at, pause.clone())]);
+    assert!(stepped.refused.is_some(), "the order is refused, not lost silently");
+    assert!(stepped.effects.iter().all(|effect| matches!(effect, homeostat_kernel::Effect::Announce(_))) && !stepped.effects.is_empty());
+    thief.execute_batch("ROLLBACK").unwrap();
+    let stepped = core.step(vec![(at, Event::Tick)]);
+    assert!(stepped.refused.is_none(), "{:?}", stepped.refused);
+    assert!(core.kernel().ledger().hands_off().is_some(), "hands-off stays until a person resumes");
+    assert!(core.step(vec![(at, pause)]).refused.is_none());
+    assert!(core.kernel().ledger().hands_off().is_none());
+}

@@ -1,6 +1,6 @@
 //! Proposals to verdicts, through an ordered list of guards. Every guard is asked, every reason is recorded.
 //!
-//! The order is DESIGN §7's; guards whose actuators do not exist yet (foreign owner, floors, blast radius, calendar, witnesses) are
+//! The order matters for reading, not for the verdict; guards whose actuators do not exist yet (foreign owner, floors, blast radius, calendar, witnesses) are
 //! absent, not stubbed. A guard is one file with one function; it sees a [`Case`] and nothing else, so it can be tested alone.
 //! An editor breaks this by giving a guard state of its own: whatever must be remembered belongs to the ledger.
 

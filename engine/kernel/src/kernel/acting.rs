@@ -5,13 +5,11 @@
 
 use super::{Kernel, Timer};
 use crate::effect::Effect;
-use crate::ledger::Phase;
+use crate::ledger::{ATTEMPTS_MAX, Phase};
 use homeostat_model::{ActionId, Class, Closing, Event, FaultCode, NoticeKind, Outcome, Record, Span, Time};
 
 /// Waits before each probe of an action whose fate is unknown. After the last one it is left as unresolved.
 const PROBE_WAITS: [Span; 5] = [Span::from_secs(10), Span::from_secs(30), Span::from_secs(90), Span::from_mins(5), Span::from_mins(15)];
-/// How often one action may be sent.
-const ATTEMPTS_MAX: u32 = 3;
 
 impl Kernel {
     /// After `Started`: probe what was under way, close what was let through and not sent, wait on for answers and claims.
@@ -27,6 +25,8 @@ impl Kernel {
                 Phase::Awaiting { by } => {
                     self.timers.insert((by, Timer::Answer(id)));
                     self.reopen(id);
+                    // The engine may have stopped before anybody was told.
+                    self.ask(id, by);
                 }
                 Phase::Shadowed | Phase::Denied | Phase::Deferred { .. } => self.reopen(id),
                 Phase::Done | Phase::NotDone { .. } | Phase::Closed { .. } => {}

@@ -144,7 +144,7 @@ impl Kernel {
         let waiting: Vec<ActionId> = self
             .ledger
             .actions()
-            .filter(|s| s.sent_at.is_some() && s.judgement.is_none())
+            .filter(|s| s.sent_at.is_some() && s.judgement.is_none() && !matches!(s.phase, crate::ledger::Phase::NotDone { .. }))
             .filter(|s| matches!(s.proposal.claim.as_ref().map(|c| &c.subject), Some(ClaimSubject::AlertResolved { fingerprint: f }) if f == fingerprint))
             .map(|s| s.id)
             .collect();

@@ -206,7 +206,8 @@ impl Kernel {
         if !suspicious {
             return;
         }
-        let until = self.now + settings.observer_fault_quiet;
+        // At least a second on, or the timer would be due at once, for ever.
+        let until = self.now + settings.observer_fault_quiet.max(homeostat_model::Span::from_secs(1));
         self.timers.insert((until, Timer::Quiet));
         if self.observer_faults.insert(policy.as_str().to_owned(), until).is_none() {
             self.note(Note::ObserverFault { policy: policy.clone(), firing, of: determined, began: true });

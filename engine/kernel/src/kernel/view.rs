@@ -11,6 +11,9 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+/// Targets of a policy that are explained at once: the loop stands still meanwhile.
+const UNITS_SHOWN: usize = 1_000;
+
 /// Counters since the start. Names are those of the metrics, without `homeostat_`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Stats {
@@ -268,6 +271,7 @@ impl Kernel {
         let found = units.iter().filter_map(|(_, id)| self.units.get(*id).map(|unit| (*id, unit)));
         found
             .filter(|(_, unit)| unit.traits.symptom.contains(wanted) || unit.traits.target.as_str().contains(wanted))
+            .take(UNITS_SHOWN)
             .map(|(id, unit)| self.unit_view(id, unit))
             .collect()
     }

@@ -52,6 +52,15 @@ impl Kernel {
         let verdict = ruled.ruling.verdict;
         self.stats.ruled(verdict);
         let changed = before.as_ref().is_none_or(|(_, old)| ruling_kind(old) != ruling_kind(&ruled.ruling));
+        // A question stays open through short holds: the guards are asked again when it is answered.
+        let short_hold = ruled
+            .ruling
+            .decided_by()
+            .is_some_and(|reason| matches!(reason.guard.as_str(), "lock" | "budget" | "settling" | "observer_fault"));
+        let asked = matches!(before, Some((Phase::Awaiting { .. }, _)));
+        if asked && short_hold && matches!(verdict, Verdict::Deferred { .. }) {
+            return;
+        }
         if verdict != Verdict::Admitted && !changed {
             return;
         }
@@ -62,21 +71,26 @@ impl Kernel {
             Verdict::AwaitingApproval { by } => {
                 self.set_open(&proposal, id);
                 self.timers.insert((by, Timer::Answer(id)));
-                let ends = if self.autonomy_of(&proposal) == Autonomy::Veto {
-                    "It is done then unless somebody says no."
-                } else {
-                    "Silence is a no."
-                };
-                let text = format!(
-                    "{}\n{}\nhomeostat approve {id} --plan {plan}    homeostat deny {id}\nOpen for {}. {ends}",
-                    proposal.because,
-                    proposal.claim.as_ref().map_or_else(String::new, |claim| format!("Claim: {claim}")),
-                    by.since(self.now)
-                );
-                self.announce(NoticeKind::Approval, Some(id), format!("{id}: {} on {}?", proposal.verb, proposal.target), text);
+                self.ask(id, by);
             }
             Verdict::Deferred { .. } | Verdict::Shadowed | Verdict::Denied => self.set_open(&proposal, id),
         }
+    }
+
+    /// Tells people what is asked of them.
+    pub(super) fn ask(&mut self, id: ActionId, by: Time) {
+        let Some(state) = self.ledger.action(id) else { return };
+        let (proposal, plan) = (&state.proposal, &state.plan);
+        let ends =
+            if self.autonomy_of(proposal) == Autonomy::Veto { "It is done then unless somebody says no." } else { "Silence is a no." };
+        let claim = proposal.claim.as_ref().map_or_else(String::new, |claim| format!("Claim: {claim}"));
+        let text = format!(
+            "{}\n{claim}\nhomeostat approve {id} --plan {plan}    homeostat deny {id}\nOpen for {}. {ends}",
+            proposal.because,
+            by.since(self.now)
+        );
+        let title = format!("{id}: {} on {}?", proposal.verb, proposal.target);
+        self.announce(NoticeKind::Approval, Some(id), title, text);
     }
 
     fn autonomy_of(&self, proposal: &Proposal) -> Autonomy {

@@ -1,4 +1,4 @@
-//! Alerts as the journal knows them: each once per (fingerprint, start, status), whatever the sender repeats (traps 6, 14).
+//! Alerts as the journal knows them: each once per (fingerprint, start, status), whatever the sender repeats (lesson 15).
 
 use homeostat_model::{Alert, AlertDelivery, AlertStatus, Span, Time};
 use std::collections::BTreeMap;

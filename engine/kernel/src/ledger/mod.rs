@@ -22,10 +22,16 @@ use std::collections::{BTreeMap, VecDeque};
 pub const ACTIONS_MAX: usize = 1_000;
 /// Symptoms whose attempts and cooldowns are remembered.
 const SYMPTOMS_MAX: usize = 20_000;
-/// Times remembered per symptom and per class.
+/// Attempts remembered per symptom.
 const TIMES_MAX: usize = 1_000;
+/// Sendings of one class that are remembered for its budget; no budget is larger.
+pub const SENT_MAX: usize = 100_000;
+/// How far back budgets look.
+const BUDGET_SPAN: Span = Span::from_hours(1);
 /// Lines of one action's timeline.
 const TIMELINE_MAX: usize = 64;
+/// How often one action may be sent; later attempts only follow the actuator's word that nothing was ever started.
+pub const ATTEMPTS_MAX: u32 = 3;
 /// A failed attempt cools down for this share of the policy's cooldown …
 const FAILED_COOLDOWN_SHARE: f64 = 0.1;
 /// … and at least for this long.
@@ -173,9 +179,10 @@ impl Ledger {
     }
     /// How many actions of a class were sent since `since`, and when the oldest of them was.
     pub fn sent_since(&self, class: Class, since: Time) -> (u32, Option<Time>) {
-        let mut recent = self.sent.get(&class).into_iter().flatten().filter(|at| **at > since);
-        let oldest = recent.next().copied();
-        (oldest.map_or(0, |_| 1 + recent.count() as u32), oldest)
+        let Some(times) = self.sent.get(&class) else { return (0, None) };
+        // In order of time, so that a busy hour costs a few steps.
+        let first = times.partition_point(|at| *at <= since);
+        ((times.len() - first) as u32, times.get(first).copied())
     }
     /// A known alert.
     pub fn alert(&self, fingerprint: &str) -> Option<&KnownAlert> {
@@ -254,8 +261,9 @@ impl Ledger {
             Outcome::Done(_) if settle > Span::ZERO => {
                 self.settling.insert(target, (at + settle, key.2));
             }
-            Outcome::NotDone(fault) if fault.code == FaultCode::NeverStarted => {
-                // Nothing left the machine: it neither cools down, nor settles, nor counts.
+            Outcome::NotDone(fault) if fault.code == FaultCode::NeverStarted && state.attempts < ATTEMPTS_MAX => {
+                // Nothing left the machine: it neither cools down, nor settles, nor counts. What never starts however often it is
+                // tried is a failure like any other, or it would be tried for ever.
                 self.cooldowns.remove(&key);
                 self.unsend(id);
             }
@@ -357,7 +365,11 @@ impl Ledger {
                 self.settling.insert(proposal.target.clone(), (at + settle, proposal.verb.clone()));
             }
         }
-        push_time(self.sent.entry(class).or_default(), at);
+        let times = self.sent.entry(class).or_default();
+        while times.front().is_some_and(|first| at.since(*first) > BUDGET_SPAN) || times.len() >= SENT_MAX {
+            times.pop_front();
+        }
+        times.push_back(at);
     }
 
     /// Takes back what [`Ledger::sent`] counted.
@@ -388,11 +400,8 @@ impl Ledger {
             // What is done and not yet judged is still needed for its claim.
             let unjudged = |s: &ActionState| s.phase == Phase::Done && s.judgement.is_none() && s.proposal.claim.is_some();
             let finished = self.actions.values().find(|s| !s.phase.is_open() && !s.phase.is_running() && !unjudged(s)).map(|s| s.id);
-            let Some(id) =
-                finished.or_else(|| self.actions.values().find(|s| matches!(s.phase, Phase::Shadowed | Phase::Denied)).map(|s| s.id))
-            else {
-                break;
-            };
+            // What is open is bounded by the policies' targets and stays: whoever wishes it again must find its number.
+            let Some(id) = finished else { break };
             self.actions.remove(&id);
         }
         if [self.cooldowns.len(), self.attempts.len(), self.done.len(), self.settling.len()].iter().all(|len| *len <= SYMPTOMS_MAX) {

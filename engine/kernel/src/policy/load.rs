@@ -11,6 +11,7 @@ use homeostat_model::{Arg, Autonomy, PolicyId, PolicySource, Span};
 use rhai::{AST, ASTNode, Caches, Dynamic, Engine, Expr, Map, Position, Scope, Stmt};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 
 /// The keys of `policy()`, with their meaning.
@@ -85,6 +86,14 @@ pub fn digest(source: &PolicySource) -> String {
 impl Host {
     /// Compiles a policy, or says everything that is wrong with it.
     pub fn compile(&self, source: &PolicySource) -> Result<Policy, Vec<PolicyError>> {
+        // A panic here must stop this policy only.
+        catch_unwind(AssertUnwindSafe(|| self.compile_inner(source))).unwrap_or_else(|_| {
+            let message = "the script engine panicked while it read this policy";
+            Err(vec![PolicyError::at(&source.path, &source.text, Position::NONE, message)])
+        })
+    }
+
+    fn compile_inner(&self, source: &PolicySource) -> Result<Policy, Vec<PolicyError>> {
         let error = |position: Position, message: String| PolicyError::at(&source.path, &source.text, position, message);
         if source.text.len() > TEXT_BYTES_MAX {
             return Err(vec![error(

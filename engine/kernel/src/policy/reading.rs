@@ -3,7 +3,7 @@
 //! A reading may be unknown. Using an unknown one ends the evaluation as *undetermined*, in a way that no `try` can catch; only
 //! `.or(…)`, `.is_known()` and `.absent_for(…)` may look at it. Comparisons record how far they were from turning over.
 
-use super::session::{Compared, Op, Shared, Stop, lock};
+use super::session::{COMPARED_MAX, Compared, Op, Shared, Stop, lock};
 use crate::store::{Read, SeriesRef};
 use homeostat_model::{Args, Span, Target, Verb};
 use rhai::{Dynamic, EvalAltResult, Position};
@@ -185,5 +185,8 @@ pub(super) fn compare_both(shared: &Shared, a: Reading, how: Compare, b: Reading
 
 /// Records how far a comparison was from turning over.
 pub(super) fn margin(shared: &Shared, seen: u32, how: Compare, value: f64, threshold: f64) {
-    lock(shared).compared.push(Compared { seen, relation: how.sign(), threshold, distance: how.distance(value, threshold) });
+    let compared = &mut lock(shared).compared;
+    if compared.len() < COMPARED_MAX {
+        compared.push(Compared { seen, relation: how.sign(), threshold, distance: how.distance(value, threshold) });
+    }
 }

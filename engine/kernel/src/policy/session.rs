@@ -12,6 +12,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub(super) const READS_MAX: usize = 256;
 /// Samples that one evaluation may touch; the deterministic stand-in for a wall-clock limit (20–60 ms on a small machine).
 pub(super) const COST_MAX: u64 = 2_000_000;
+/// What it counts as to look a selector up in the index, in samples: the index may be large.
+const RESOLVE_COST: u64 = 20_000;
+/// Comparisons of one evaluation that are remembered.
+pub(super) const COMPARED_MAX: usize = 4 * READS_MAX;
 /// Wishes of one evaluation.
 pub(super) const PROPOSALS_MAX: usize = 16;
 /// Lines that a script may print per evaluation.
@@ -214,6 +218,11 @@ impl Session {
         let generation = self.store.index_generation();
         if self.selected.len() >= SELECTORS_MAX {
             self.selected.clear();
+        }
+        let known = self.selected.get(text).is_some_and(|selected| selected.generation == generation);
+        self.cost += if known { 10 } else { RESOLVE_COST };
+        if self.cost > COST_MAX {
+            return Err("the evaluation resolves too many selectors: keep their number small and their texts constant".into());
         }
         if !self.selected.contains_key(text) {
             let selector = Selector::parse(text).map_err(|error| error.to_string())?;

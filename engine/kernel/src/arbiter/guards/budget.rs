@@ -16,7 +16,7 @@ pub(super) fn rule(case: &Case<'_>) -> Opinion {
     }
     let hour = Span::from_hours(1);
     let (sent, oldest) = case.ledger.sent_since(class, case.now - hour);
-    let per_hour_max = case.settings.per_hour_max.get(&class).copied().unwrap_or(1);
+    let per_hour_max = case.settings.per_hour_max.get(&class).copied().unwrap_or(1).min(crate::ledger::SENT_MAX as u32 - 1);
     if sent >= per_hour_max {
         let until = oldest.map_or(case.now + hour, |at| at + hour);
         return Opinion::hold(until, format!("{sent} {class} actions were sent within the last hour, at most {per_hour_max} may be"));

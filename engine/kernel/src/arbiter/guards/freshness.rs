@@ -13,8 +13,10 @@ pub(super) fn rule(case: &Case<'_>) -> Opinion {
     if quiet > quiet_max {
         return Opinion::deny(format!("the policy last wished this {quiet} ago, longer than {quiet_max}: its reason may be gone"));
     }
+    // What a person has seen and approved is frozen; that the policy wishes it still, on fresh data, was asked above.
+    let shown = if case.consent.is_some() { &[][..] } else { &case.proposal.evidence[..] };
     let age_max = case.settings.evidence_age_max;
-    for evidence in &case.proposal.evidence {
+    for evidence in shown {
         let (Some(at), Some(_)) = (evidence.sampled_at, evidence.value.value()) else { continue };
         let age = case.now.since(at);
         if age > age_max {

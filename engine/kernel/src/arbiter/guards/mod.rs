@@ -1,4 +1,5 @@
 //! The guards, one file each, in the order in which they are asked. `disruptive` and above fail closed everywhere.
+//! Numbers of lessons are those of `docs/lessons.md`.
 
 mod autonomy;
 mod budget;

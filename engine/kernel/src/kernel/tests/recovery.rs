@@ -178,7 +178,9 @@ fn a_question_stays_open_over_a_restart_and_expires_in_its_time() {
     let mut lab = Lab::new(settings.clone(), &[("fix", &fix)]);
     lab.observe(15, &[("bad{node='a'}", 1.0)]);
     let (mut lab, said) = lab.restarted(lab.entries.len(), 30, rules(settings, &[("fix", &fix)]));
-    assert!(!said.iter().any(|text| text.starts_with("announce")), "it is not asked twice: {said:?}");
+    // The engine may have stopped before anybody heard the question.
+    assert_eq!(said.iter().filter(|text| text.starts_with("announce a1")).count(), 1, "{said:?}");
+    assert!(!said.iter().any(|text| text.contains("awaiting_approval")), "it is the same question, with the same end: {said:?}");
     assert_eq!(lab.phase(1), "awaiting_approval");
     let said = lab.observe_all(45..=3615, &[("bad{node='a'}", 1.0)]);
     assert!(said.contains(&"a1 closed Expired: nobody answered in time".to_owned()), "{said:?}");
