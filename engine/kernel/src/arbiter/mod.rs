@@ -9,7 +9,7 @@ pub mod guards;
 
 pub use admitted::Admitted;
 
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, symptom_of};
 use homeostat_model::{
     Action, ActionId, ActuatorSpec, ArbiterSettings, Class, Lease, Proposal, Reason, Ruling, Span, Stance, Time, Verb, VerbSpec, Verdict,
 };
@@ -103,12 +103,6 @@ impl Case<'_> {
     pub fn symptom(&self) -> (String, String) {
         symptom_of(self.proposal)
     }
-}
-
-/// What repeats of one wish are counted under, whatever their label: the policy and its target.
-pub fn symptom_of(proposal: &Proposal) -> (String, String) {
-    let policy = proposal.origin.policy().map_or_else(|| "operator".to_owned(), |policy| policy.as_str().to_owned());
-    (policy, proposal.symptom.clone())
 }
 
 /// A ruling as the arbiter gives it; only this can be sealed.

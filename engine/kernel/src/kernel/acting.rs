@@ -39,7 +39,7 @@ impl Kernel {
 
     fn reopen(&mut self, id: ActionId) {
         if let Some(state) = self.ledger.action(id) {
-            self.open.entry(crate::arbiter::symptom_of(&state.proposal)).or_default().push(id);
+            self.open.entry(crate::ledger::symptom_of(&state.proposal)).or_default().push(id);
         }
     }
 

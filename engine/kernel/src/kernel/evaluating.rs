@@ -1,7 +1,7 @@
 //! Units: which there are, when they run, and what follows from their results.
 
 use super::{Kernel, Timer};
-use crate::arbiter::symptom_of;
+use crate::ledger::symptom_of;
 use crate::policy::{Evaluated, ForEach, Subject, Traits};
 use crate::store::SeriesRef;
 use crate::units::{LastResult, SubjectKey, UnitId, slot_offset};

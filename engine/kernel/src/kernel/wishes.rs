@@ -1,9 +1,9 @@
 //! Wishes: ruled on, written down when the ruling changes, sent when admitted, closed when nobody wishes them any more.
 
 use super::{Kernel, Timer};
-use crate::arbiter::{Case, Consent, Ruled, symptom_of};
+use crate::arbiter::{Case, Consent, Ruled};
 use crate::effect::Effect;
-use crate::ledger::{Phase, Symptom};
+use crate::ledger::{Phase, Symptom, symptom_of};
 use homeostat_model::{
     ActionId, Autonomy, Closing, Command, Event, Note, NoticeKind, Ordered, Proposal, Record, Ruling, Span, Time, Verdict,
 };

@@ -10,7 +10,6 @@ mod phase;
 pub use alerts::KnownAlert;
 pub use phase::Phase;
 
-use crate::arbiter::symptom_of;
 use alerts::Alerts;
 use homeostat_model::{
     Action, ActionId, Class, Closing, Command, Event, FaultCode, Judgement, Outcome, Proposal, Record, Ruling, Span, Target, Time, Verb,
@@ -101,6 +100,12 @@ impl ActionState {
 
 /// A policy and its target: what attempts are counted under.
 pub type Symptom = (String, String);
+
+/// What repeats of one wish are counted under, whatever their label: the policy and its target.
+pub fn symptom_of(proposal: &Proposal) -> Symptom {
+    let policy = proposal.origin.policy().map_or_else(|| "operator".to_owned(), |policy| policy.as_str().to_owned());
+    (policy, proposal.symptom.clone())
+}
 
 /// See the module.
 #[derive(Default)]
