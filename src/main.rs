@@ -9,6 +9,7 @@ use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    end_quietly_with_the_reader();
     log(cli.global.log_format, matches!(cli.command, cli::args::Command::Run { .. }));
     // Fails only if a provider is there already; then that one serves.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -23,6 +24,18 @@ fn main() -> ExitCode {
             Exit::Failed.into()
         }
     }
+}
+
+/// `homeostat status | head` closes our output early. Rust makes that a panic; for a command line it is a plain end.
+fn end_quietly_with_the_reader() {
+    let default = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let text = panic.payload().downcast_ref::<String>().map_or("", String::as_str);
+        if text.starts_with("failed printing to stdout") && text.contains("Broken pipe") {
+            std::process::exit(0);
+        }
+        default(panic);
+    }));
 }
 
 /// To stderr, as `RUST_LOG` says; else what matters: a daemon tells what it does, other commands only what goes wrong.

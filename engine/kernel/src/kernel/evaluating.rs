@@ -231,7 +231,8 @@ impl Kernel {
 
     /// Takes in a delivery: what is news wakes the policies that asked for it.
     pub(super) fn alerted(&mut self, delivery: AlertDelivery) {
-        let news: Vec<Alert> = delivery.alerts.iter().filter(|alert| self.ledger.is_news(alert)).cloned().collect();
+        let news: Vec<String> =
+            delivery.alerts.iter().filter(|alert| self.ledger.is_news(alert)).map(|alert| alert.fingerprint.clone()).collect();
         let repeated = delivery.alerts.len() - news.len();
         let refused = self.ledger.alerts_refused();
         self.ledger.apply_event(self.now, &homeostat_model::Event::Alerted(delivery));
@@ -243,8 +244,8 @@ impl Kernel {
         if self.ledger.alerts_refused() > refused {
             self.note_limit("alerts", "more alerts are firing than can be remembered".into());
         }
-        for alert in news {
-            if self.ledger.alert(&alert.fingerprint).is_some() {
+        for fingerprint in news {
+            if let Some(alert) = self.ledger.alert(&fingerprint).map(|known| Arc::clone(&known.alert)) {
                 self.alert_units(alert, None);
             }
         }
@@ -252,13 +253,12 @@ impl Kernel {
     }
 
     /// Adds the units of an alert; an ended one replaces the firing one, runs once, and is removed.
-    fn alert_units(&mut self, alert: Alert, only: Option<&BTreeSet<PolicyId>>) {
+    fn alert_units(&mut self, alert: Arc<Alert>, only: Option<&BTreeSet<PolicyId>>) {
         use homeostat_model::AlertStatus::{Firing, Resolved};
         let key = SeriesKey { metric: alert.name.as_str().into(), labels: alert.labels.clone() };
         let wakes = |policy: &&crate::policy::Policy| policy.on_alert.as_ref().is_some_and(|(selector, _)| selector.matches(&key));
         let asked = |policy: &&crate::policy::Policy| only.is_none_or(|only| only.contains(&policy.id));
         let woken: Vec<PolicyId> = self.policies.values().filter(wakes).filter(asked).map(|policy| policy.id.clone()).collect();
-        let alert = Arc::new(alert);
         let subject_key = SubjectKey::Alert(alert.fingerprint.clone());
         for policy in &woken {
             // A new status or a new start is a new subject: the old one's wishes are closed.
@@ -286,11 +286,11 @@ impl Kernel {
 
     /// After a start or reload: the alerts that the journal knows get their units again, for the policies that changed.
     pub(super) fn restore_alert_units(&mut self, changed: &BTreeSet<PolicyId>) {
-        let known: Vec<Alert> = self
+        let known: Vec<Arc<Alert>> = self
             .ledger
             .alerts()
             .filter(|known| known.firing || self.now.since(known.since) < RESOLVED_RERUN)
-            .map(|known| known.alert.clone())
+            .map(|known| Arc::clone(&known.alert))
             .collect();
         for alert in known {
             self.alert_units(alert, Some(changed));

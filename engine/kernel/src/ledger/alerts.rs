@@ -2,6 +2,7 @@
 
 use homeostat_model::{Alert, AlertDelivery, AlertStatus, Span, Time};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Known alerts; more are refused and counted.
 const ALERTS_MAX: usize = 5_000;
@@ -16,7 +17,7 @@ const ENDED_MAX: Span = Span::from_hours(1);
 #[derive(Clone, Debug)]
 pub struct KnownAlert {
     /// As it was sent, the newest status.
-    pub alert: Alert,
+    pub alert: Arc<Alert>,
     /// Whether it is on.
     pub firing: bool,
     /// When this status was first heard.
@@ -75,9 +76,10 @@ impl Alerts {
             let firing = alert.status == AlertStatus::Firing;
             self.forget_at = self.forget_at.min(at + kept_for(firing));
             self.bytes += size(alert);
-            let old = self
-                .known
-                .insert(alert.fingerprint.clone(), KnownAlert { alert: alert.clone(), firing, since: at, heard_at: at, repeats: 0 });
+            let old = self.known.insert(
+                alert.fingerprint.clone(),
+                KnownAlert { alert: Arc::new(alert.clone()), firing, since: at, heard_at: at, repeats: 0 },
+            );
             self.bytes -= old.map_or(0, |old| size(&old.alert));
         }
     }
