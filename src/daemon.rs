@@ -88,7 +88,7 @@ pub async fn run(options: RunOptions) -> anyhow::Result<()> {
     let assembled = homeostat_actuators::registry::assemble(&config.actuators, &data, &opened.journal_id)
         .map_err(|faults| joined("actuators", &faults))?;
     let specs: Vec<ActuatorSpec> = assembled.actuators.iter().map(|actuator| actuator.spec()).collect();
-    let rules = rules::rule_set(&config, specs.clone(), &servers(&config))?;
+    let rules = rules::rule_set(&config, specs.clone(), &servers(&config), &data)?;
     let notify = assembled.notify;
     let seed = clock.now().millis() as u64;
     let daemon = live::start(Parts {
@@ -109,7 +109,8 @@ pub async fn run(options: RunOptions) -> anyhow::Result<()> {
     let serve = crate::http::ServeOptions::new(&config, &data, options.listen);
     let listen = serve.listen;
     let mut server = tokio::spawn(crate::http::serve(daemon.handle(), serve, stopping));
-    let reloads = watch_rules(&options, &config, rules, specs, daemon.handle());
+    let known = Known { config: options.config.clone(), data: data.clone(), servers: servers(&config), specs, loaded: rules };
+    let reloads = watch_rules(&config, known, daemon.handle());
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     tracing::info!(listen = %listen, data = %data.display(), "Homeostat is running.");
     let ended = tokio::select! {
@@ -162,6 +163,15 @@ async fn stop_signal() -> std::io::Result<&'static str> {
     }
 }
 
+/// What a reload needs to know.
+struct Known {
+    config: Option<PathBuf>,
+    data: PathBuf,
+    servers: Vec<(String, String)>,
+    specs: Vec<ActuatorSpec>,
+    loaded: RuleSet,
+}
+
 /// Keeps the watcher alive; watching ends when it is dropped.
 pub struct Reloads {
     _watcher: Option<notify::RecommendedWatcher>,
@@ -176,12 +186,12 @@ impl Drop for Reloads {
 
 /// Loads rules again when a policy or the configuration changes, and on SIGHUP. Sensors, actuators and listeners stay as they are
 /// until a restart.
-fn watch_rules(options: &RunOptions, config: &Config, loaded: RuleSet, specs: Vec<ActuatorSpec>, handle: Handle) -> Reloads {
+fn watch_rules(config: &Config, known: Known, handle: Handle) -> Reloads {
     let (changed, changes) = mpsc::channel(1);
     let mut paths: Vec<PathBuf> = config.policies.dir.iter().cloned().collect();
     // A file that is replaced gets a new inode, so its folder is watched.
     paths.extend(
-        options
+        known
             .config
             .as_deref()
             .and_then(Path::parent)
@@ -189,7 +199,7 @@ fn watch_rules(options: &RunOptions, config: &Config, loaded: RuleSet, specs: Ve
     );
     let watcher =
         watcher(&paths, changed).map_err(|error| tracing::warn!(error = %error, "Files cannot be watched; send SIGHUP to reload.")).ok();
-    let task = tokio::spawn(reload(options.config.clone(), servers(config), loaded, specs, handle, changes));
+    let task = tokio::spawn(reload(known, handle, changes));
     Reloads { _watcher: watcher, task }
 }
 
@@ -206,14 +216,7 @@ fn watcher(paths: &[PathBuf], changed: mpsc::Sender<()>) -> anyhow::Result<notif
     Ok(watcher)
 }
 
-async fn reload(
-    config: Option<PathBuf>,
-    servers: Vec<(String, String)>,
-    mut loaded: RuleSet,
-    specs: Vec<ActuatorSpec>,
-    handle: Handle,
-    mut changes: mpsc::Receiver<()>,
-) {
+async fn reload(mut known: Known, handle: Handle, mut changes: mpsc::Receiver<()>) {
     let Ok(mut hangup) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()) else { return };
     let mut watching = true;
     loop {
@@ -223,12 +226,12 @@ async fn reload(
         }
         tokio::time::sleep(RELOAD_QUIET).await;
         while changes.try_recv().is_ok() {}
-        match rules::reread(config.as_deref(), specs.clone(), &servers) {
-            Ok(rules) if rules == loaded => {}
+        match rules::reread(known.config.as_deref(), known.specs.clone(), &known.servers, &known.data) {
+            Ok(rules) if rules == known.loaded => {}
             Ok(rules) => {
                 tracing::info!(policies = rules.policies.len(), "Loading changed rules.");
                 match handle.submit(Event::Loaded(Box::new(rules.clone()))).await {
-                    Ok(()) => loaded = rules,
+                    Ok(()) => known.loaded = rules,
                     Err(refused) => {
                         tracing::error!(refused = %refused, "The changed rules were not taken in; the next change or SIGHUP tries again.")
                     }

@@ -84,7 +84,7 @@ pub fn without_network(place: &Place) -> Vec<Check> {
     checks.push(clock(Path::new("/run/systemd/timesync/synchronized"), &processes()));
     if let Ok(config) = &place.config {
         checks.push(smartctl(config, in_path("smartctl")));
-        checks.push(base(config));
+        checks.push(base(config, &place.data));
         checks.push(notify(config));
         checks.extend([webhooks(config), tokens(config)]);
     }
@@ -126,7 +126,7 @@ pub fn policies(place: &Place) -> Check {
             return Check { details: problems, ..Check::fail("actuators", "cannot be made", "mend `actuators` in the configuration") };
         }
     };
-    let rules = match rules::rule_set(config, specs, &daemon_setup::servers(config)) {
+    let rules = match rules::rule_set(config, specs, &daemon_setup::servers(config), &place.data) {
         Ok(rules) => rules,
         Err(error) => return Check::fail(NAME, format!("{error:#}"), "name a folder with `*.rhai` under `policies.dir`, or leave it out"),
     };
@@ -280,8 +280,8 @@ fn smartctl(config: &Config, installed: bool) -> Check {
     }
 }
 
-fn base(config: &Config) -> Check {
-    let found = own_base::find(&daemon_setup::servers(config));
+fn base(config: &Config, data: &Path) -> Check {
+    let found = own_base::find(&daemon_setup::servers(config), data);
     let names: Vec<String> = found.iter().map(|base| format!("{} ({})", base.target, base.why)).collect();
     if names.is_empty() {
         return Check::warn(

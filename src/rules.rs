@@ -72,9 +72,9 @@ fn source(name: &str, path: &str, text: &str, overrides: &BTreeMap<PolicyId, Pol
 ///
 /// # Errors
 /// As [`policies`].
-pub fn rule_set(config: &Config, actuators: Vec<ActuatorSpec>, servers: &[(String, String)]) -> anyhow::Result<RuleSet> {
+pub fn rule_set(config: &Config, actuators: Vec<ActuatorSpec>, servers: &[(String, String)], data: &Path) -> anyhow::Result<RuleSet> {
     let mut arbiter = config.arbiter.settings();
-    for base in own_base::find(servers) {
+    for base in own_base::find(servers, data) {
         if !arbiter.own_base.iter().any(|known| known.target == base.target) {
             arbiter.own_base.push(base);
         }
@@ -86,7 +86,7 @@ pub fn rule_set(config: &Config, actuators: Vec<ActuatorSpec>, servers: &[(Strin
 ///
 /// # Errors
 /// The configuration is broken, or as [`policies`].
-pub fn reread(path: Option<&Path>, actuators: Vec<ActuatorSpec>, servers: &[(String, String)]) -> anyhow::Result<RuleSet> {
+pub fn reread(path: Option<&Path>, actuators: Vec<ActuatorSpec>, servers: &[(String, String)], data: &Path) -> anyhow::Result<RuleSet> {
     let config = Config::load(path, &Outside::real())?;
-    rule_set(&config, actuators, servers)
+    rule_set(&config, actuators, servers, data)
 }

@@ -8,12 +8,20 @@ pub(super) fn rule(case: &Case<'_>) -> Opinion {
         return Opinion::pass("does not interrupt anything");
     }
     let target = &case.proposal.target;
+    // `filesystem/nas:/`, `disk/nas:sda`: what is on a node is part of it.
+    let host = target.name().split([':', '/']).next().unwrap_or_default();
     for base in &case.settings.own_base {
-        let same_node =
-            target.kind() != "node" && base.target.kind() == "node" && target.name().split([':', '/']).next() == Some(base.target.name());
-        if &base.target == target || same_node {
+        let on_a_node = matches!(target.kind(), "node" | "filesystem" | "disk");
+        if &base.target == target || (on_a_node && base.target.kind() == "node" && same_host(base.target.name(), host)) {
             return Opinion::deny(format!("`{target}` is {}", base.why));
         }
     }
     Opinion::pass("the engine does not stand on it")
+}
+
+/// `NAS`, `nas` and `nas.lan` are one host; addresses are compared whole.
+fn same_host(a: &str, b: &str) -> bool {
+    let is_address = |name: &str| name.parse::<std::net::IpAddr>().is_ok();
+    let short = |name: &str| name.split('.').next().unwrap_or_default().to_ascii_lowercase();
+    !b.is_empty() && (a.eq_ignore_ascii_case(b) || (!is_address(a) && !is_address(b) && short(a) == short(b)))
 }
