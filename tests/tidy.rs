@@ -64,7 +64,21 @@ fn crates_import_in_one_direction() {
         ("homeostat-kernel", &["homeostat-model"]),
         ("homeostat-sensors", &["homeostat-model"]),
         ("homeostat-actuators", &["homeostat-model"]),
-        ("homeostat", &["homeostat-model", "homeostat-kernel", "homeostat-sensors", "homeostat-actuators"]),
+        ("homeostat-sim", &["homeostat-model", "homeostat-kernel"]),
+        ("homeostat-kube-face", &["homeostat-model"]),
+        ("homeostat-faces", &["homeostat-model", "homeostat-sim", "homeostat-kube-face"]),
+        (
+            "homeostat",
+            &[
+                "homeostat-model",
+                "homeostat-kernel",
+                "homeostat-sensors",
+                "homeostat-actuators",
+                "homeostat-sim",
+                "homeostat-kube-face",
+                "homeostat-faces",
+            ],
+        ),
     ];
     let foreign = ["tokio", "reqwest", "hyper", "axum", "kube", "rusqlite", "chrono", "jiff", "rand"];
     for package in &metadata.packages {

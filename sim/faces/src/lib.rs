@@ -1,0 +1,1 @@
+//! The network faces of the plant.
