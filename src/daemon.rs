@@ -1,4 +1,5 @@
-//! `homeostat run`: from a configuration to a running daemon, and back to an orderly end.
+//! `homeostat run`: from a configuration to a running daemon, and back to an orderly end. [`start`] does the same inside another
+//! program, with a clock of its own.
 //!
 //! Order matters: check everything, open the journal, start the kernel, then the sensors and the listeners; at the end the listeners
 //! stop first and the journal last. Deliberately absent: any look at what the daemon decides.
@@ -9,6 +10,7 @@ use crate::journal::Recorder;
 use crate::live::{self, Daemon, Handle, MakeSensor, Parts};
 use crate::rules;
 use anyhow::Context;
+use homeostat_actuators::Pace;
 use homeostat_model::{ActuatorSpec, Event, Fault, RuleSet, Sensor};
 use homeostat_sensors::exposition::ExpositionSensor;
 use homeostat_sensors::host::HostSensor;
@@ -75,17 +77,71 @@ pub fn servers(config: &Config) -> Vec<(String, String)> {
     config.sensors.iter().filter_map(|(name, sensor)| Some((url(sensor)?, name.clone()))).collect()
 }
 
+/// What a daemon in this process is started with.
+pub struct Launch {
+    /// The configuration in force.
+    pub config: Config,
+    /// The file that it was read from; read again when it or a policy changes, and on SIGHUP.
+    pub config_path: Option<PathBuf>,
+    /// Whether rules are loaded again at all.
+    pub reloads: bool,
+    /// The data directory.
+    pub data: PathBuf,
+    /// The address, instead of the configuration's; port 0 lets the system choose.
+    pub listen: Option<SocketAddr>,
+    /// The daemon's time.
+    pub clock: Arc<dyn Clock>,
+    /// The pace of that time, for actuators that wait in it: the same as the clock's.
+    pub pace: Pace,
+}
+
+/// A daemon that runs in this process, with its listeners.
+pub struct Running {
+    daemon: Daemon,
+    listen: SocketAddr,
+    stop: watch::Sender<bool>,
+    server: tokio::task::JoinHandle<()>,
+    reloads: Option<Reloads>,
+}
+
 /// Runs the daemon until it is told to stop.
 ///
 /// # Errors
 /// The configuration is broken, the journal cannot be opened, or the address is taken.
 pub async fn run(options: RunOptions) -> anyhow::Result<()> {
     let config = Config::load(options.config.as_deref(), &Outside::real())?;
-    let data = options.data.clone().unwrap_or_else(|| config.data_dir(&Outside::real()));
+    let data = options.data.unwrap_or_else(|| config.data_dir(&Outside::real()));
+    let mut running = start(Launch {
+        config,
+        config_path: options.config,
+        reloads: true,
+        data: data.clone(),
+        listen: options.listen,
+        clock: Arc::new(SystemClock::default()),
+        pace: Pace::default(),
+    })
+    .await?;
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    tracing::info!(listen = %running.listen(), data = %data.display(), "Homeostat is running.");
+    let ended = tokio::select! {
+        signal = stop_signal() => signal.map(|name| tracing::info!(signal = name, "Stopping.")).map_err(Into::into),
+        ended = running.ended() => Err(ended),
+    };
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    running.stop().await;
+    ended
+}
+
+/// Starts the daemon in this process: everything is checked first, then the journal, the kernel, the listeners and the sensors begin.
+/// Needs a tokio runtime with several threads around it.
+///
+/// # Errors
+/// The configuration is broken, the journal cannot be opened, or the address is taken; nothing runs then.
+pub async fn start(launch: Launch) -> anyhow::Result<Running> {
+    let Launch { config, config_path, reloads, data, listen, clock, pace } = launch;
     check_sensors(&config).map_err(|faults| joined("sensors", &faults))?;
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let (recorder, opened) = Recorder::open(&data, config.journal_settings(), clock.now())?;
-    let assembled = homeostat_actuators::registry::assemble(&config.actuators, &data, &opened.journal_id)
+    let assembled = homeostat_actuators::registry::assemble_at(&config.actuators, &data, &opened.journal_id, pace)
         .map_err(|faults| joined("actuators", &faults))?;
     let specs: Vec<ActuatorSpec> = assembled.actuators.iter().map(|actuator| actuator.spec()).collect();
     let rules = rules::rule_set(&config, specs.clone(), &servers(&config), &data)?;
@@ -105,30 +161,51 @@ pub async fn run(options: RunOptions) -> anyhow::Result<()> {
         seed,
         opened: Some((recorder, opened)),
     })?;
-    let (stop, stopping) = watch::channel(false);
-    let serve = crate::http::ServeOptions::new(&config, &data, options.listen);
-    let listen = serve.listen;
-    let mut server = tokio::spawn(crate::http::serve(daemon.handle(), serve, stopping));
-    let known = Known { config: options.config.clone(), data: data.clone(), servers: servers(&config), specs, loaded: rules };
-    let reloads = watch_rules(&config, known, daemon.handle());
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
-    tracing::info!(listen = %listen, data = %data.display(), "Homeostat is running.");
-    let ended = tokio::select! {
-        signal = stop_signal() => signal.map(|name| tracing::info!(signal = name, "Stopping.")).map_err(Into::into),
-        served = &mut server => match served {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(anyhow::Error::from(error).context(format!("the HTTP interface on {listen} ended"))),
-            Err(error) => Err(error.into()),
-        },
+    let serve = crate::http::ServeOptions::new(&config, &data, listen);
+    let bound = crate::http::Server::bind(daemon.handle(), serve).await.and_then(|server| Ok((server.local_addr()?, server)));
+    let (listen, server) = match bound {
+        Ok(bound) => bound,
+        Err(error) => {
+            daemon.stop(STOP_PATIENCE).await;
+            return Err(anyhow::Error::from(error).context("the HTTP interface cannot be opened"));
+        }
     };
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
-    drop(reloads);
-    let _ = stop.send(true);
-    end(daemon, server).await;
-    ended
+    let (stop, stopping) = watch::channel(false);
+    let server = tokio::spawn(server.run(stopping));
+    let known = Known { config: config_path, data, servers: servers(&config), specs, loaded: rules };
+    let reloads = reloads.then(|| watch_rules(&config, known, daemon.handle()));
+    Ok(Running { daemon, listen, stop, server, reloads })
 }
 
-async fn end(daemon: Daemon, server: tokio::task::JoinHandle<std::io::Result<()>>) {
+impl Running {
+    /// The way to the kernel.
+    pub fn handle(&self) -> Handle {
+        self.daemon.handle()
+    }
+
+    /// Where the HTTP interface listens.
+    pub fn listen(&self) -> SocketAddr {
+        self.listen
+    }
+
+    /// Ends when the HTTP interface has ended without being told to.
+    pub async fn ended(&mut self) -> anyhow::Error {
+        let context = format!("the HTTP interface on {} ended", self.listen);
+        match (&mut self.server).await {
+            Ok(()) => anyhow::Error::msg(context),
+            Err(error) => anyhow::Error::from(error).context(context),
+        }
+    }
+
+    /// Stops: listeners, sensors, what is under way within its patience, the journal last.
+    pub async fn stop(mut self) {
+        drop(self.reloads.take());
+        let _ = self.stop.send(true);
+        end(self.daemon, self.server).await;
+    }
+}
+
+async fn end(daemon: Daemon, server: tokio::task::JoinHandle<()>) {
     daemon.stop(STOP_PATIENCE).await;
     // Requests may finish; a page that is still being read must not hold the daemon for long.
     if server.is_finished() {
@@ -239,5 +316,64 @@ async fn reload(mut known: Known, handle: Handle, mut changes: mpsc::Receiver<()
             }
             Err(error) => tracing::error!(error = format!("{error:#}"), "The changed rules cannot be read; the old ones stay."),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::ScaledClock;
+    use homeostat_model::{Health, Span};
+    use std::time::Instant;
+
+    fn launch(data: &Path, speed: f64) -> Launch {
+        Launch {
+            config: Config::default(),
+            config_path: None,
+            reloads: false,
+            data: data.to_owned(),
+            listen: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
+            clock: Arc::new(ScaledClock::from_now(speed)),
+            pace: Pace::new(speed),
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_daemon_in_faster_time_reads_in_that_time_and_its_reads_are_fresh() {
+        let dir = tempfile::tempdir().unwrap();
+        let running = start(launch(dir.path(), 120.0)).await.unwrap();
+        let (handle, listen) = (running.handle(), running.listen());
+        assert_ne!(listen.port(), 0);
+        assert!(std::net::TcpStream::connect(listen).is_ok());
+        let end = Instant::now() + Duration::from_secs(60);
+        // Eight reads in the host sensor's own rhythm take minutes of its time.
+        let sensor = loop {
+            let sensor = handle.status().sensors.into_iter().next();
+            match sensor.filter(|sensor| sensor.reads >= 8) {
+                Some(sensor) => break sensor,
+                None => assert!(Instant::now() < end, "it does not read: {:?}", handle.status().sensors),
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        };
+        assert_ne!(sensor.health, Health::Blind, "{:?}", sensor.faults);
+        let took = sensor.last_read_at.unwrap().since(handle.status().started_at);
+        // Between eight reads lie seven intervals; the first of them is cut short by the sensor's own offset.
+        let interval = HostSensor::new(&Default::default()).spec().interval;
+        assert!(took >= Span(6 * interval.millis()), "by its own clock, {took} have passed");
+        running.stop().await;
+        assert!(std::net::TcpListener::bind(listen).is_ok(), "the port is free again");
+        assert!(!dir.path().join("homeostat.sock").exists());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn where_the_address_is_taken_nothing_stays_running() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let mut refused = launch(dir.path(), 1.0);
+        refused.listen = Some(taken.local_addr().unwrap());
+        let error = format!("{:#}", start(refused).await.err().expect("the address is taken"));
+        assert!(error.contains("the HTTP interface cannot be opened"), "{error}");
+        // The journal's lock is free, so the next one starts.
+        start(launch(dir.path(), 1.0)).await.expect("the folder is free again").stop().await;
     }
 }

@@ -78,7 +78,7 @@ impl Dispatcher {
         let (future, limit): (Pin<Box<dyn Future<Output = Outcome> + Send + '_>>, Duration) = match call {
             Call::Apply => match refusal(actuator.as_ref(), now, action) {
                 Some(fault) => return Outcome::NotDone(fault),
-                None => (actuator.apply(now, action), action.timeout.to_std() + GRACE),
+                None => (actuator.apply(now, action), self.clock.patience(action.timeout) + GRACE),
             },
             Call::Probe => (actuator.probe(now, action), PROBE_TIMEOUT),
         };

@@ -257,6 +257,11 @@ impl Handle {
     pub fn now(&self) -> Time {
         self.clock.now()
     }
+
+    /// The driver's clock, for whoever waits in its time.
+    pub fn clock(&self) -> &dyn Clock {
+        self.clock.as_ref()
+    }
 }
 
 /// Makes a sensor; called again when it must start anew.

@@ -2,11 +2,12 @@
 //!
 //! A read that takes too long or panics becomes a blind read; after a panic, or when the kernel was built anew, the sensor is made
 //! anew and its series get a new epoch. Epochs shown to the kernel grow over restarts too, so that numbers of an earlier life are
-//! never mistaken for today's. Deliberately absent: any look at values.
+//! never mistaken for today's. The rhythm is the daemon's time, a read's timeout its patience ([`crate::clock::Clock`]). Deliberately
+//! absent: any look at values.
 
 use crate::dispatch::Caught;
 use crate::live::{Handle, MakeSensor, SensorStatus, Shared, offset_of};
-use homeostat_model::{Fault, FaultCode, Health, Observation, Sensor, SensorSpec, Time};
+use homeostat_model::{Fault, FaultCode, Health, Observation, Sensor, SensorSpec, Span, Time};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -15,6 +16,9 @@ use tokio::time::MissedTickBehavior;
 
 /// The wait before a sensor that cannot be made is tried again.
 const MAKE_AGAIN: Duration = Duration::from_secs(30);
+
+/// The shortest rhythm.
+const INTERVAL_MIN: Span = Span::from_millis(100);
 
 /// The wait before a sensor begins anew after a panic or a rebuild of the kernel.
 const LIVE_AGAIN: Duration = Duration::from_secs(1);
@@ -66,7 +70,8 @@ async fn live(mut sensor: Box<dyn Sensor>, life: u64, epochs: &mut Epochs, handl
     let rebuilds = shared.rebuilds.load(Ordering::SeqCst);
     let (back, mut buffers) = mpsc::channel(2);
     // The first read comes at once; later ones on the sensor's own offset, so that sensors spread out.
-    let mut rhythm = tokio::time::interval(spec.interval.to_std().max(Duration::from_millis(100)));
+    let every = handle.clock().real(spec.interval.max(INTERVAL_MIN));
+    let mut rhythm = tokio::time::interval(every);
     rhythm.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut first = true;
     // Epoch and number of declared series as the kernel knows them.
@@ -75,7 +80,7 @@ async fn live(mut sensor: Box<dyn Sensor>, life: u64, epochs: &mut Epochs, handl
     loop {
         let slot = rhythm.tick().await.into_std();
         if let Some(last) = last_slot {
-            let skipped = (slot.duration_since(last).as_secs_f64() / spec.interval.seconds().max(0.1)).round() as u64;
+            let skipped = (slot.duration_since(last).as_secs_f64() / every.as_secs_f64()).round() as u64;
             count_missed(shared, index, skipped.saturating_sub(1));
         }
         last_slot = Some(slot);
@@ -84,12 +89,13 @@ async fn live(mut sensor: Box<dyn Sensor>, life: u64, epochs: &mut Epochs, handl
             let now = handle.now();
             let period = spec.interval.millis().max(1);
             let into = (now.millis() - offset_of(spec.id.as_str(), spec.interval).millis()).rem_euclid(period);
-            rhythm.reset_after(Duration::from_millis((period - into) as u64));
+            rhythm.reset_after(handle.clock().real(Span(period - into)));
             last_slot = None;
         }
         let mut observation = buffers.try_recv().unwrap_or_else(|_| Box::new(Observation::new(spec.id.clone(), Time(0), spec.interval)));
         let began = Instant::now();
-        let read = read(sensor.as_mut(), &spec, handle.now(), &mut observation).await;
+        let within = handle.clock().patience(spec.timeout);
+        let read = read(sensor.as_mut(), &spec, handle.now(), within, &mut observation).await;
         if read == Read::Whole {
             stands = (observation.epoch, observation.declared_before + observation.declared.len() as u32);
         } else {
@@ -118,16 +124,17 @@ pub(crate) enum Read {
     Panicked,
 }
 
-/// Reads once. A read that does not end by itself leaves a blind observation with a fault, and nothing else.
-pub(crate) async fn read(sensor: &mut dyn Sensor, spec: &SensorSpec, now: Time, observation: &mut Observation) -> Read {
+/// Reads once, at most `within` long. A read that does not end by itself leaves a blind observation with a fault, and nothing else.
+pub(crate) async fn read(sensor: &mut dyn Sensor, spec: &SensorSpec, now: Time, within: Duration, observation: &mut Observation) -> Read {
     observation.reset(now);
     observation.interval = spec.interval;
-    let result = tokio::time::timeout(spec.timeout.to_std(), Caught(sensor.read(now, observation))).await;
+    let result = tokio::time::timeout(within, Caught(sensor.read(now, observation))).await;
     let (fault, ended) = match result {
         Ok(Ok(())) => return Read::Whole,
-        Err(_) => {
-            (Fault::new(FaultCode::TimedOut, format!("read {}", spec.source), format!("no answer within {}", spec.timeout)), Read::TimedOut)
-        }
+        Err(_) => (
+            Fault::new(FaultCode::TimedOut, format!("read {}", spec.source), format!("no answer within {} s", within.as_secs_f64())),
+            Read::TimedOut,
+        ),
         Ok(Err(panic)) => {
             (Fault::new(FaultCode::Internal, format!("read {}", spec.source), format!("the sensor panicked: {panic}")), Read::Panicked)
         }

@@ -10,7 +10,8 @@ pub mod magic;
 pub(crate) mod tests;
 
 use crate::args::{check_against, unknown_verb};
-use crate::ledger::{Begin, Ledger, Mark, doing, never_started, not_revertible, time_allowed};
+use crate::ledger::{Begin, Ledger, Mark, doing, never_started, not_revertible};
+use crate::pace::Pace;
 use crate::redact::resolve;
 use homeostat_model::{
     Action, Actuator, ActuatorSpec, Arg, BoxFuture, Class, Fault, FaultCode, Outcome, Receipt, Secret, Span, Target, Time, VerbSpec,
@@ -21,7 +22,6 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
@@ -121,9 +121,10 @@ struct Node {
 pub struct Power {
     nodes: BTreeMap<Target, Node>,
     spec: VerbSpec,
-    resend_at: Vec<Duration>,
-    packet_gap: Duration,
-    poll: Duration,
+    resend_at: Vec<Span>,
+    packet_gap: Span,
+    poll: Span,
+    pace: Pace,
     ledger: Arc<Ledger>,
 }
 
@@ -150,8 +151,14 @@ impl Power {
         if !faults.is_empty() {
             return Err(faults);
         }
-        let (spec, resend_at) = (wake_spec(config), config.resend_at.iter().map(|span| span.to_std()).collect());
-        Ok(Power { nodes, spec, resend_at, packet_gap: config.packet_gap.to_std(), poll: config.poll.to_std(), ledger })
+        let (spec, resend_at) = (wake_spec(config), config.resend_at.clone());
+        Ok(Power { nodes, spec, resend_at, packet_gap: config.packet_gap, poll: config.poll, pace: Pace::default(), ledger })
+    }
+
+    /// The same, waiting at another pace.
+    #[must_use]
+    pub fn paced(self, pace: Pace) -> Power {
+        Power { pace, ..self }
     }
 
     fn node(&self, action: &Action) -> Result<&Node, Fault> {
@@ -194,21 +201,21 @@ impl Power {
         if let Err(fault) = self.ledger.note(mark, SENDING, Arg::Bool(true)) {
             return never_started(doing, fault.to_string());
         }
-        let allowed = time_allowed(action, node.config.boot_timeout);
+        let allowed = action.timeout.min(node.config.boot_timeout);
         let start = Instant::now();
-        let deadline = start + allowed;
+        let deadline = start + self.pace.real(allowed);
         if let Err(error) = self.burst(&socket, packet, node.config.broadcast).await {
             let detail = format!("the packet cannot be sent to {}: {error}", node.config.broadcast);
             return Outcome::NotDone(Fault::new(FaultCode::Unreachable, doing, detail));
         }
         let watch = async {
             while !self.answers(node).await {
-                sleep(self.poll).await;
+                sleep(self.pace.real(self.poll)).await;
             }
         };
         let resend = async {
             for at in self.resend_at.iter().skip(1) {
-                sleep_until(start + *at).await;
+                sleep_until(start + self.pace.real(*at)).await;
                 // The first burst left; a later one that fails takes nothing back.
                 let _ = self.burst(&socket, packet, node.config.broadcast).await;
             }
@@ -220,11 +227,11 @@ impl Power {
         let tcp = &node.config.probe.tcp;
         match answered.await {
             Ok(()) => {
-                let observed = format!("tcp {tcp} answered {:.1} s after the first packet", start.elapsed().as_secs_f64());
+                let observed = format!("tcp {tcp} answered {:.1} s after the first packet", self.pace.seconds_in(start.elapsed()));
                 Outcome::Done(Receipt { observed, ..Receipt::default() })
             }
             Err(_) => {
-                let detail = format!("the packet was sent; tcp {tcp} did not answer within {} s", allowed.as_secs_f64());
+                let detail = format!("the packet was sent; tcp {tcp} did not answer within {} s", allowed.seconds());
                 Outcome::Unknown(Fault::new(FaultCode::TimedOut, doing, detail))
             }
         }
@@ -235,7 +242,7 @@ impl Power {
         let mut result = Err(std::io::ErrorKind::NotConnected.into());
         for i in 0..PACKETS_PER_BURST {
             if i > 0 {
-                sleep(self.packet_gap).await;
+                sleep(self.pace.real(self.packet_gap)).await;
             }
             let sent = socket.send_to(packet, to).await.map(drop);
             if result.is_err() {
@@ -247,7 +254,7 @@ impl Power {
 
     /// Whether a TCP connection stands.
     async fn answers(&self, node: &Node) -> bool {
-        matches!(timeout(self.poll, TcpStream::connect(&node.config.probe.tcp)).await, Ok(Ok(_)))
+        matches!(timeout(self.pace.real(self.poll), TcpStream::connect(&node.config.probe.tcp)).await, Ok(Ok(_)))
     }
 
     async fn look(&self, now: Time, action: &Action) -> Outcome {

@@ -3,7 +3,7 @@
 //! Deliberately absent: spawning, connecting, sending; a built actuator is silent until asked. An editor breaks this by returning
 //! the first problem only: people fix a configuration in one go.
 
-use crate::{Exec, ExecConfig, Http, HttpConfig, Ledger, Notify, NotifyConfig, Power, PowerConfig};
+use crate::{Exec, ExecConfig, Http, HttpConfig, Ledger, Notify, NotifyConfig, Pace, Power, PowerConfig};
 use homeostat_model::{Actuator, Fault, FaultCode};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -41,6 +41,11 @@ pub struct Assembled {
 /// Checks everything, then builds everything; nothing is spawned or sent. The ledger is `<data>/receipts/<journal_id>`, because
 /// action numbers are unique within one journal only; `journal_id` must be letters, digits, `-` and `_`. Every problem is listed.
 pub fn assemble(config: &ActuatorsConfig, data: &Path, journal_id: &str) -> Result<Assembled, Vec<Fault>> {
+    assemble_at(config, data, journal_id, Pace::default())
+}
+
+/// As [`assemble`], for a daemon whose time runs at another pace.
+pub fn assemble_at(config: &ActuatorsConfig, data: &Path, journal_id: &str, pace: Pace) -> Result<Assembled, Vec<Fault>> {
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     if journal_id.is_empty() || journal_id.len() > 128 || !journal_id.chars().all(plain) {
         let detail = format!("the journal's id is `{journal_id}`, expected letters, digits, `-` and `_`");
@@ -51,7 +56,7 @@ pub fn assemble(config: &ActuatorsConfig, data: &Path, journal_id: &str) -> Resu
     list.add(config.exec.as_ref().map(|config| Exec::new(config, ledger.clone())));
     list.add(config.http.as_ref().map(|config| Http::new(config, ledger.clone(), journal_id)));
     let notify = list.add(Some(Notify::new(&config.notify.clone().unwrap_or_default(), ledger.clone())));
-    list.add(config.power.as_ref().map(|config| Power::new(config, ledger.clone())));
+    list.add(config.power.as_ref().map(|config| Power::new(config, ledger.clone()).map(|power| power.paced(pace))));
     match notify {
         Some(notify) if list.faults.is_empty() => Ok(Assembled { actuators: list.actuators, notify, ledger }),
         _ => Err(list.faults),

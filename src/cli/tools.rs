@@ -205,7 +205,7 @@ pub(crate) async fn read_once(config: &Config, name: &str) -> anyhow::Result<Obs
     let spec = sensor.spec();
     let now = Time(jiff::Timestamp::now().as_millisecond());
     let mut observation = Observation::new(spec.id.clone(), now, spec.interval);
-    sensing::read(sensor.as_mut(), &spec, now, &mut observation).await;
+    sensing::read(sensor.as_mut(), &spec, now, spec.timeout.to_std(), &mut observation).await;
     Ok(observation)
 }
 

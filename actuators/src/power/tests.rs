@@ -91,6 +91,25 @@ async fn silence_is_unknown_until_the_deadline_and_then_not_done_unless_it_answe
 }
 
 #[tokio::test]
+async fn in_faster_time_the_whole_boot_is_waited_for_in_the_daemons_seconds() {
+    // Ten minutes of the daemon's time at 10,000 × pass in 60 ms; the words speak of the daemon's time.
+    let deaf = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let closed = ClosedPort::new();
+    let (_dir, power) = power(json!({ "nodes": { "muscle": {
+        "mac": "00:11:22:33:44:55", "broadcast": deaf.local_addr().unwrap(), "probe": { "tcp": closed.address() }, "boot_timeout": "10m" } } }));
+    let power = power.paced(crate::Pace::new(10_000.0));
+    let action = Action { timeout: Span::from_mins(10), ..action(1, "power.wake", "node/muscle") };
+    let Outcome::Unknown(fault) = power.apply(Time(1000), &action).await else { panic!() };
+    assert!(fault.detail.ends_with("within 600 s"), "{fault}");
+    let mut buffer = [0; 200];
+    let mut packets = 0;
+    while deaf.try_recv(&mut buffer).is_ok() {
+        packets += 1;
+    }
+    assert_eq!(packets, 9, "three bursts of three, although the last is due after 90 s");
+}
+
+#[tokio::test]
 async fn a_crash_before_the_first_packet_never_started() {
     let node = SleepingNode::start().await;
     let (_dir, power) = power(node.config("a1:b2:c3:d4:e5:f6"));
