@@ -1,5 +1,5 @@
 //! Gives the build a name: a digest of the sources that decide, so that replay knows whether two builds may differ. Lists the
-//! shipped policies, so that they are part of the binary.
+//! shipped policies and those of the demo's lab, so that they are part of the binary.
 //!
 //! The name holds no revision and no machine: two checkouts of the same sources have the same name.
 
@@ -20,15 +20,16 @@ fn main() {
         }
     }
     println!("cargo::rustc-env=HOMEOSTAT_BUILD={hash:016x}");
-    list_shipped();
+    list("policies", "shipped.rs");
+    list("labs/classic/policies", "classic.rs");
 }
 
-/// Writes `shipped.rs`: an array of (name, text) of every policy, by name.
-fn list_shipped() {
-    println!("cargo::rerun-if-changed=policies");
+/// Writes an array of (name, text) of every policy in a folder, by name.
+fn list(folder: &str, to: &str) {
+    println!("cargo::rerun-if-changed={folder}");
     let root = std::env::var("CARGO_MANIFEST_DIR").unwrap_or_default();
     let mut files = Vec::new();
-    collect(Path::new("policies"), &mut files);
+    collect(Path::new(folder), &mut files);
     files.retain(|path| path.extension().is_some_and(|e| e == "rhai"));
     files.sort();
     let lines: Vec<String> = files
@@ -39,8 +40,8 @@ fn list_shipped() {
         })
         .collect();
     let out = std::env::var("OUT_DIR").unwrap_or_default();
-    if let Err(error) = std::fs::write(Path::new(&out).join("shipped.rs"), format!("[{}]", lines.join(", "))) {
-        println!("cargo::error=the list of shipped policies cannot be written: {error}");
+    if let Err(error) = std::fs::write(Path::new(&out).join(to), format!("[{}]", lines.join(", "))) {
+        println!("cargo::error=the list of {folder} cannot be written: {error}");
     }
 }
 

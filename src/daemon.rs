@@ -8,7 +8,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Outside, SensorConfig};
 use crate::journal::Recorder;
 use crate::live::{self, Daemon, Handle, MakeSensor, Parts};
-use crate::rules;
+use crate::{own_base, rules};
 use anyhow::Context;
 use homeostat_actuators::Pace;
 use homeostat_model::{ActuatorSpec, Event, Fault, RuleSet, Sensor};
@@ -85,6 +85,9 @@ pub struct Launch {
     pub config_path: Option<PathBuf>,
     /// Whether rules are loaded again at all.
     pub reloads: bool,
+    /// Whether it stands on this machine. In a plant it stands on the plant's node that the configuration names, and a node of the
+    /// plant that happens to have this machine's name is none of its base.
+    pub is_at_home: bool,
     /// The data directory.
     pub data: PathBuf,
     /// The address, instead of the configuration's; port 0 lets the system choose.
@@ -115,6 +118,7 @@ pub async fn run(options: RunOptions) -> anyhow::Result<()> {
         config,
         config_path: options.config,
         reloads: true,
+        is_at_home: true,
         data: data.clone(),
         listen: options.listen,
         clock: Arc::new(SystemClock::default()),
@@ -138,13 +142,14 @@ pub async fn run(options: RunOptions) -> anyhow::Result<()> {
 /// # Errors
 /// The configuration is broken, the journal cannot be opened, or the address is taken; nothing runs then.
 pub async fn start(launch: Launch) -> anyhow::Result<Running> {
-    let Launch { config, config_path, reloads, data, listen, clock, pace } = launch;
+    let Launch { config, config_path, reloads, is_at_home, data, listen, clock, pace } = launch;
     check_sensors(&config).map_err(|faults| joined("sensors", &faults))?;
     let (recorder, opened) = Recorder::open(&data, config.journal_settings(), clock.now())?;
     let assembled = homeostat_actuators::registry::assemble_at(&config.actuators, &data, &opened.journal_id, pace)
         .map_err(|faults| joined("actuators", &faults))?;
     let specs: Vec<ActuatorSpec> = assembled.actuators.iter().map(|actuator| actuator.spec()).collect();
-    let rules = rules::rule_set(&config, specs.clone(), &servers(&config), &data)?;
+    let own_base = if is_at_home { own_base::find(&servers(&config), &data) } else { Vec::new() };
+    let rules = rules::rule_set_on(&config, specs.clone(), own_base)?;
     let notify = assembled.notify;
     let seed = clock.now().millis() as u64;
     let daemon = live::start(Parts {
@@ -231,7 +236,7 @@ pub fn check_sensors(config: &Config) -> Result<(), Vec<Fault>> {
     if faults.is_empty() { Ok(()) } else { Err(faults) }
 }
 
-async fn stop_signal() -> std::io::Result<&'static str> {
+pub(crate) async fn stop_signal() -> std::io::Result<&'static str> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {
@@ -331,6 +336,7 @@ mod tests {
             config: Config::default(),
             config_path: None,
             reloads: false,
+            is_at_home: true,
             data: data.to_owned(),
             listen: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
             clock: Arc::new(ScaledClock::from_now(speed)),

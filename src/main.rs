@@ -10,7 +10,7 @@ use tracing_subscriber::EnvFilter;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     end_quietly_with_the_reader();
-    log(cli.global.log_format, matches!(cli.command, cli::args::Command::Run { .. }));
+    log(cli.global.log_format, default_level(&cli));
     // Fails only if a provider is there already; then that one serves.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let ended = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -38,9 +38,17 @@ fn end_quietly_with_the_reader() {
     }));
 }
 
-/// To stderr, as `RUST_LOG` says; else what matters: a daemon tells what it does, other commands only what goes wrong.
-fn log(format: LogFormat, is_daemon: bool) {
-    let default = if is_daemon { "info" } else { "error" };
+/// A daemon tells what it does, other commands only what goes wrong, and nothing is written over the demo's screen.
+fn default_level(cli: &Cli) -> &'static str {
+    match &cli.command {
+        cli::args::Command::Run { .. } => "info",
+        cli::args::Command::Demo(demo) if !demo.headless && !cli.global.json => "off",
+        _ => "error",
+    }
+}
+
+/// To stderr, as `RUST_LOG` says; else what matters.
+fn log(format: LogFormat, default: &str) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match format {

@@ -6,6 +6,7 @@
 use crate::config::{Config, Outside};
 use crate::own_base;
 use anyhow::Context;
+use homeostat_model::rules::OwnBase;
 use homeostat_model::{ActuatorSpec, PolicyId, PolicyOverride, PolicySource, RuleSet};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -73,8 +74,16 @@ fn source(name: &str, path: &str, text: &str, overrides: &BTreeMap<PolicyId, Pol
 /// # Errors
 /// As [`policies`].
 pub fn rule_set(config: &Config, actuators: Vec<ActuatorSpec>, servers: &[(String, String)], data: &Path) -> anyhow::Result<RuleSet> {
+    rule_set_on(config, actuators, own_base::find(servers, data))
+}
+
+/// The whole rule set, with this own base beside the configuration's.
+///
+/// # Errors
+/// As [`policies`].
+pub fn rule_set_on(config: &Config, actuators: Vec<ActuatorSpec>, own_base: Vec<OwnBase>) -> anyhow::Result<RuleSet> {
     let mut arbiter = config.arbiter.settings();
-    for base in own_base::find(servers, data) {
+    for base in own_base {
         if !arbiter.own_base.iter().any(|known| known.target == base.target) {
             arbiter.own_base.push(base);
         }

@@ -13,7 +13,7 @@ Exit status:
   1  failed, or refused
   2  the command line is wrong
   3  no daemon is running
-  4  something is not well (status, check, doctor)";
+  4  something is not well (status, check, doctor, demo)";
 
 /// An always-on control loop for homelabs: senses, rules, acts, and explains why.
 #[derive(Debug, Parser)]
@@ -126,6 +126,46 @@ pub enum Command {
     Policy(PolicyCommand),
     /// Tell what works, what is missing, and how to fix it
     Doctor,
+    /// Show the loop at work on a simulated homelab; needs nothing and leaves nothing behind
+    ///
+    /// The real daemon runs against a simulated house over loopback, in faster time: disks fill, nodes hang, pods crash. With
+    /// --headless or --json it prints lines, answers questions itself, ends when the story is told, and exits with 4 if a part of it
+    /// was not seen.
+    Demo(DemoArgs),
+}
+
+/// What the demo can be told.
+#[derive(Clone, Debug, Args)]
+pub struct DemoArgs {
+    /// Seconds of the house's time per real second
+    #[arg(long, value_name = "TIMES", default_value = "30", value_parser = speed)]
+    pub speed: f64,
+    /// How long it runs at most, in real time: `3m` [default: until you end it; 3m without a screen]
+    #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
+    pub lasts: Option<std::time::Duration>,
+    /// Print one line per change instead of a screen
+    #[arg(long)]
+    pub headless: bool,
+    /// For everything that happens by chance
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// A lab file, with `demo.yaml` and `policies/` beside it [default: the classic lab]
+    #[arg(long, value_name = "FILE")]
+    pub lab: Option<PathBuf>,
+    /// Address of the daemon's pages [default: a free port on 127.0.0.1]
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<SocketAddr>,
+}
+
+fn speed(text: &str) -> Result<f64, String> {
+    let speeds = crate::clock::SPEEDS;
+    let within = text.parse().ok().filter(|speed| speeds.contains(speed));
+    within.ok_or_else(|| format!("expected a number from {} to {}", speeds.start(), speeds.end()))
+}
+
+fn duration(text: &str) -> Result<std::time::Duration, String> {
+    let span: homeostat_model::Span = text.parse().map_err(|error: homeostat_model::time::SpanError| error.to_string())?;
+    if span > homeostat_model::Span::ZERO { Ok(span.to_std()) } else { Err("expected more than 0s".into()) }
 }
 
 /// About the journal.

@@ -48,6 +48,15 @@ impl From<Exit> for ExitCode {
 /// A command's end: how, or why not.
 pub type Ended = anyhow::Result<Exit>;
 
+/// `homeostat demo`
+async fn demo(args: args::DemoArgs, json: bool) -> Ended {
+    let args::DemoArgs { speed, lasts, headless, seed, lab, listen } = args;
+    let lines = headless || json;
+    let all_seen = crate::demo::run(crate::demo::Options { speed, lasts, headless, json, seed, lab, listen }).await?;
+    // At a screen the story ends when its reader does; only who prints lines asks for all of it.
+    Ok(if all_seen || !lines { Exit::Ok } else { Exit::Unhealthy })
+}
+
 /// Runs the command. Errors are the caller's to print; a daemon that is not there is [`Exit::NotRunning`].
 ///
 /// # Errors
@@ -72,6 +81,7 @@ pub async fn run(cli: Cli) -> Ended {
         Command::Config(command) => tools::config(place, &command),
         Command::Policy(command) => tools::policy(place, &command, json),
         Command::Doctor => tools::doctor(place, json).await,
+        Command::Demo(args) => demo(args, json).await,
     };
     match ended {
         Err(error) if matches!(error.downcast_ref(), Some(ClientError::NotRunning { .. })) => {

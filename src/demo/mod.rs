@@ -1,11 +1,185 @@
 //! `homeostat demo`: the plant, its network faces, and the real daemon against them, in faster time, with a story to watch.
 //!
-//! Reading order: `screen` (what is shown, as data), `view` (drawn), `lines` (printed), `keys` (what people do), `terminal` (the screen's
-//! guard). Deliberately absent: any rule of its own; the daemon is the one that `homeostat run` starts. An editor breaks this by
+//! Reading order: `story` (what goes wrong, and what proves a chapter), `house` (the daemon's configuration for the plant), `stage` (plant
+//! and daemon together), `screen` (what is shown, as data), `view` (drawn), `lines` (printed), `keys` (what people do), `terminal` and
+//! `folder` (what must be given back). Deliberately absent: any rule of its own; the daemon is the one that `homeostat run` starts. An editor breaks this by
 //! letting the daemon see the plant past its sensors.
 
+pub mod folder;
+pub mod house;
 pub mod keys;
 pub mod lines;
 pub mod screen;
+pub mod stage;
+pub mod story;
 pub mod terminal;
 pub mod view;
+
+use crate::daemon;
+use homeostat_model::{ActionId, Command};
+use keys::{Ui, Wish};
+use lines::Summary;
+use ratatui::crossterm::event::Event;
+use screen::Screen;
+use stage::Stage;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+use terminal::Guard;
+
+/// The classic lab.
+pub const CLASSIC_LAB: &str = include_str!("../../labs/classic/lab.yaml");
+/// Its story.
+pub const CLASSIC_STORY: &str = include_str!("../../labs/classic/demo.yaml");
+/// Its policies, by name.
+pub const CLASSIC_POLICIES: &[(&str, &str)] = &include!(concat!(env!("OUT_DIR"), "/classic.rs"));
+
+/// How often what is going on is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// What the command line says.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Seconds of the plant's time per real second.
+    pub speed: f64,
+    /// How long it runs at most, in real time; `None`: until somebody ends it.
+    pub lasts: Option<Duration>,
+    /// Lines instead of a screen.
+    pub headless: bool,
+    /// Lines of JSON instead of a screen.
+    pub json: bool,
+    /// For everything that happens by chance in the plant.
+    pub seed: u64,
+    /// A lab file with its story and policies beside it; `None`: the classic lab.
+    pub lab: Option<PathBuf>,
+    /// Where the daemon's pages are; any free port if not given.
+    pub listen: Option<SocketAddr>,
+}
+
+/// How long it runs without a screen where nothing else is said.
+pub const HEADLESS_LASTS: Duration = Duration::from_secs(180);
+
+/// Plays the story. Gives whether every chapter was seen.
+///
+/// # Errors
+/// It cannot be started, or the daemon ended before its time.
+pub async fn run(mut options: Options) -> anyhow::Result<bool> {
+    options.headless |= options.json;
+    if options.headless {
+        options.lasts.get_or_insert(HEADLESS_LASTS);
+    }
+    // The terminal is asked first: without one, nothing is started.
+    let guard = if options.headless { None } else { Some(Guard::take()?) };
+    let mut stage = Stage::open(&options).await?;
+    let played = match guard {
+        Some(guard) => play_on_screen(guard, &mut stage).await,
+        None => play_in_lines(&mut stage, options.json).await,
+    };
+    stage.close().await;
+    let last = played?;
+    let summary = Summary::of(&last);
+    let told = if options.json { serde_json::to_string(&summary)? } else { summary.text() };
+    print(&told)?;
+    Ok(summary.all_seen)
+}
+
+/// One line to the standard output; `false` where nobody reads any more.
+fn print(line: &str) -> std::io::Result<bool> {
+    match writeln!(std::io::stdout().lock(), "{line}") {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
+        written => written.map(|()| true),
+    }
+}
+
+async fn play_in_lines(stage: &mut Stage, json: bool) -> anyhow::Result<Screen> {
+    let mut before = stage.look().await?;
+    stage.say(format!("the daemon's pages are at {}, its files in {}", stage.address(), stage.folder().display()));
+    let mut stopping = std::pin::pin!(daemon::stop_signal());
+    loop {
+        let now = stage.look().await?;
+        for change in lines::changes(&before, &now) {
+            if !print(&if json { serde_json::to_string(&change)? } else { change.text() })? {
+                return Ok(now);
+            }
+        }
+        if stage.is_over() || stage.all_seen() {
+            return Ok(now);
+        }
+        stage.answer_by_itself(&now).await;
+        before = now;
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+            signal = &mut stopping => {
+                signal?;
+                return Ok(before);
+            }
+            error = stage.ended() => return Err(error),
+        }
+    }
+}
+
+async fn play_on_screen(mut guard: Guard, stage: &mut Stage) -> anyhow::Result<Screen> {
+    let mut ui = Ui::default();
+    let mut stopping = std::pin::pin!(daemon::stop_signal());
+    let mut screen = stage.look().await?;
+    loop {
+        guard.terminal.draw(|frame| view::draw(frame, &screen, &ui))?;
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+            event = guard.events.recv() => match event {
+                Some(Event::Key(key)) => {
+                    if !carry_out(ui.key(key, &screen), &mut ui, stage).await {
+                        return Ok(screen);
+                    }
+                }
+                Some(_) => {}
+                None => anyhow::bail!("the terminal gives no keys any more"),
+            },
+            signal = &mut stopping => {
+                signal?;
+                return Ok(screen);
+            }
+            error = stage.ended() => return Err(error),
+        }
+        screen = stage.look().await?;
+        if stage.is_over() {
+            return Ok(screen);
+        }
+    }
+}
+
+/// Does what a key asked for; `false` at the end.
+async fn carry_out(wish: Wish, ui: &mut Ui, stage: &mut Stage) -> bool {
+    let order = |action: &str| action.parse::<ActionId>().map_err(|_| format!("`{action}` is no action"));
+    let (said, ordered) = match wish {
+        Wish::Nothing => return true,
+        Wish::Quit => return false,
+        Wish::Say(text) => (text, Ok(())),
+        Wish::Explain { action } => {
+            match stage.explain(&action).await {
+                Ok(text) => (ui.popup, ui.scroll) = (Some(text), 0),
+                Err(why) => stage.say(why),
+            }
+            return true;
+        }
+        Wish::Approve { action, plan } => {
+            let command = order(&action).map(|id| Command::Approve { action: id, plan: Some(plan) });
+            (format!("you approved {action}"), ordered(stage, command).await)
+        }
+        Wish::Deny { action } => {
+            (format!("you denied {action}"), ordered(stage, order(&action).map(|id| Command::Deny { action: id })).await)
+        }
+        Wish::Pause => {
+            let command = Command::Pause { reason: "paused at the demo's screen".into() };
+            ("hands-off: sensing goes on, nothing is sent".into(), ordered(stage, Ok(command)).await)
+        }
+        Wish::Resume => ("hands-off is over".into(), ordered(stage, Ok(Command::Resume)).await),
+    };
+    stage.say(ordered.map_or_else(|why| format!("refused: {why}"), |()| said));
+    true
+}
+
+async fn ordered(stage: &Stage, command: Result<Command, String>) -> Result<(), String> {
+    stage.order(command?).await
+}
