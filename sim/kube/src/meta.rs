@@ -110,11 +110,6 @@ pub(crate) fn controller(object: &Value) -> Option<&Value> {
     list(object, "/metadata/ownerReferences").iter().find(|owner| owner["controller"] == true)
 }
 
-/// Whether the object's controller has this uid.
-pub(crate) fn controlled_by(object: &Value, uid: &str) -> bool {
-    controller(object).is_some_and(|owner| owner["uid"] == uid)
-}
-
 /// The condition of one type.
 pub(crate) fn condition<'a>(object: &'a Value, kind: &str) -> Option<&'a Value> {
     list(object, "/status/conditions").iter().find(|condition| condition["type"] == kind)
@@ -151,7 +146,8 @@ pub(crate) fn owner_reference(owner: &Value) -> Value {
 
 /// A short name-safe hash of a value, as `pod-template-hash` is: FNV-1a over its JSON text, in the alphabet that Kubernetes uses.
 pub(crate) fn hash(value: &Value) -> String {
-    let hash = value.to_string().bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let hash =
+        value.to_string().bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     letters(hash, 10)
 }
 

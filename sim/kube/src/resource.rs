@@ -44,6 +44,9 @@ impl Resource {
 
     /// The shelf that holds the objects: `plural.group`, or `plural` for the core group.
     pub(crate) fn shelf(&self) -> String {
+        if self.group == "events.k8s.io" {
+            return "events".into(); // both groups show the same events; see crate::event
+        }
         crate::status::qualified(&self.group, &self.plural)
     }
 

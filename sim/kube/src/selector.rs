@@ -135,7 +135,18 @@ fn values(text: &str) -> Option<Vec<String>> {
 pub(crate) struct Fields(Vec<(String, bool, String)>);
 
 const SELECTABLE: [(&str, &[&str]); 5] = [
-    ("Pod", &["spec.nodeName", "spec.restartPolicy", "spec.schedulerName", "spec.serviceAccountName", "status.phase", "status.podIP", "status.nominatedNodeName"]),
+    (
+        "Pod",
+        &[
+            "spec.nodeName",
+            "spec.restartPolicy",
+            "spec.schedulerName",
+            "spec.serviceAccountName",
+            "status.phase",
+            "status.podIP",
+            "status.nominatedNodeName",
+        ],
+    ),
     ("Node", &["spec.unschedulable"]),
     ("Namespace", &["status.phase"]),
     ("ReplicaSet", &["status.replicas"]),
@@ -156,7 +167,10 @@ impl Fields {
             };
             let known = matches!(field, "metadata.name" | "metadata.namespace")
                 || SELECTABLE.iter().any(|(of, fields)| *of == kind && fields.contains(&field))
-                || (kind == "Event" && (field.starts_with("involvedObject.") || field.starts_with("regarding.") || matches!(field, "type" | "reason" | "source" | "reportingComponent")));
+                || (kind == "Event"
+                    && (field.starts_with("involvedObject.")
+                        || field.starts_with("regarding.")
+                        || matches!(field, "type" | "reason" | "source" | "reportingComponent")));
             if !known {
                 return Err(ApiError::bad_request(format!("field label not supported: {field}")));
             }
@@ -176,11 +190,6 @@ impl Fields {
             };
             found == *equal
         })
-    }
-
-    /// The name that `metadata.name=` pins, if any: a fast path for watches of one object.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
     }
 }
 
@@ -209,7 +218,10 @@ mod tests {
         assert!(Labels::parse("a in b").is_err());
         assert!(Labels::of(&Value::Null).is_none(), "an absent selector selects nothing");
         assert!(Labels::of(&json!({})).unwrap().matches(&object));
-        let both = Labels::of(&json!({"matchLabels": {"app": "web"}, "matchExpressions": [{"key": "tier", "operator": "NotIn", "values": ["back"]}]})).unwrap();
+        let both = Labels::of(
+            &json!({"matchLabels": {"app": "web"}, "matchExpressions": [{"key": "tier", "operator": "NotIn", "values": ["back"]}]}),
+        )
+        .unwrap();
         assert!(both.matches(&object));
         assert_eq!(both.text(), "app=web,tier notin (back)");
     }

@@ -78,7 +78,9 @@ mod tests {
 
     #[test]
     fn moments_read_back() {
-        for (millis, text) in [(0, "1970-01-01T00:00:00Z"), (951_782_400_000, "2000-02-29T00:00:00Z"), (1_795_241_389_000, "2026-11-21T06:09:49Z")] {
+        for (millis, text) in
+            [(0, "1970-01-01T00:00:00Z"), (951_782_400_000, "2000-02-29T00:00:00Z"), (1_795_241_389_000, "2026-11-21T06:09:49Z")]
+        {
             assert_eq!(stamp(Time(millis)), text);
             assert_eq!(parse(text), Some(Time(millis)));
         }
@@ -88,7 +90,15 @@ mod tests {
 
     #[test]
     fn go_durations() {
-        for (text, expected) in [("30s", Some(30_000)), ("1m30s", Some(90_000)), ("1.5h", Some(5_400_000)), ("250ms", Some(250)), ("", None), ("5", None), ("5y", None)] {
+        for (text, expected) in [
+            ("30s", Some(30_000)),
+            ("1m30s", Some(90_000)),
+            ("1.5h", Some(5_400_000)),
+            ("250ms", Some(250)),
+            ("", None),
+            ("5", None),
+            ("5y", None),
+        ] {
             assert_eq!(go_duration_ms(text), expected, "{text}");
         }
     }

@@ -57,7 +57,12 @@ impl ApiError {
     }
 
     pub(crate) fn stale(group: &str, plural: &str, name: &str) -> ApiError {
-        ApiError::conflict(group, plural, name, "the object has been modified; please apply your changes to the latest version and try again")
+        ApiError::conflict(
+            group,
+            plural,
+            name,
+            "the object has been modified; please apply your changes to the latest version and try again",
+        )
     }
 
     pub(crate) fn bad_request(message: impl Into<String>) -> ApiError {
@@ -84,7 +89,8 @@ impl ApiError {
     pub(crate) fn invalid(group: &str, kind: &str, name: &str, causes: &[(String, &'static str, String)]) -> ApiError {
         let all: Vec<String> = causes.iter().map(|(field, _, message)| format!("{field}: {message}")).collect();
         let text = if all.len() == 1 { all[0].clone() } else { format!("[{}]", all.join(", ")) };
-        let mut error = ApiError::new(422, "Invalid", format!("{} \"{name}\" is invalid: {text}", qualified(group, kind))).about(group, kind, name);
+        let mut error =
+            ApiError::new(422, "Invalid", format!("{} \"{name}\" is invalid: {text}", qualified(group, kind))).about(group, kind, name);
         error.details["causes"] =
             causes.iter().map(|(field, reason, message)| json!({"reason": reason, "message": message, "field": field})).collect();
         error

@@ -96,8 +96,13 @@ fn clash(wanted: &Value, live: &Value, shape: Shape<'_>, ours: &FieldSet, theirs
     }
     for (part, below) in &ours.below {
         let Some(owned) = theirs.below.get(part) else { continue };
-        let (Some((wish, place, text)), Some((now, _, _))) = (step(wanted, part, shape, path), step(live, part, shape, path)) else { continue };
+        let (Some((wish, place, text)), Some((now, _, _))) = (step(wanted, part, shape, path), step(live, part, shape, path)) else {
+            continue;
+        };
         let leaf = part.starts_with("f:") && (below.below.is_empty() || owned.below.is_empty());
+        if leaf && wish.is_object() && now.is_object() && !place.atomic_map() {
+            continue; // an empty map wants nothing of what is in it
+        }
         if leaf && wish != now {
             found.push(text);
         } else if !leaf {
@@ -237,7 +242,8 @@ mod tests {
 
     #[test]
     fn dropped_items_and_fields_go() {
-        let wanted = json!({"metadata": {"labels": {"x": "1"}}, "spec": {"containers": [{"name": "a", "image": "1"}, {"name": "b", "image": "1"}]}});
+        let wanted =
+            json!({"metadata": {"labels": {"x": "1"}}, "spec": {"containers": [{"name": "a", "image": "1"}, {"name": "b", "image": "1"}]}});
         let first = run(&Value::Null, &wanted, "a", false).unwrap();
         let next = run(&first, &json!({"spec": {"containers": [{"name": "b", "image": "2"}]}}), "a", false).unwrap();
         assert_eq!(next["spec"]["containers"], json!([{"name": "b", "image": "2"}]));

@@ -16,8 +16,17 @@ pub(crate) struct FieldSet {
 }
 
 /// Fields that nobody owns: identity, and what the server writes.
-const BOOKKEEPING: [&str; 9] =
-    ["name", "namespace", "uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "managedFields"];
+const BOOKKEEPING: [&str; 9] = [
+    "name",
+    "namespace",
+    "uid",
+    "resourceVersion",
+    "generation",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "managedFields",
+];
 
 impl FieldSet {
     pub(crate) fn is_empty(&self) -> bool {
@@ -166,7 +175,14 @@ fn compare(old: &Value, new: &Value, shape: Shape<'_>, changed: &mut FieldSet, r
     }
 }
 
-fn lists(before: &[Value], after: &[Value], part: &dyn Fn(&Value) -> String, shape: Shape<'_>, changed: &mut FieldSet, removed: &mut FieldSet) {
+fn lists(
+    before: &[Value],
+    after: &[Value],
+    part: &dyn Fn(&Value) -> String,
+    shape: Shape<'_>,
+    changed: &mut FieldSet,
+    removed: &mut FieldSet,
+) {
     let old: BTreeMap<String, &Value> = before.iter().map(|item| (part(item), item)).collect();
     let new: BTreeMap<String, &Value> = after.iter().map(|item| (part(item), item)).collect();
     for key in old.keys().chain(new.keys().filter(|key| !old.contains_key(*key))) {
@@ -215,7 +231,9 @@ impl Writer<'_> {
 
     /// Whether an entry of managedFields is this writer's own.
     pub(crate) fn owns(&self, entry: &Value) -> bool {
-        entry["manager"] == self.manager && entry["operation"] == self.operation() && entry["subresource"].as_str().unwrap_or_default() == self.subresource
+        entry["manager"] == self.manager
+            && entry["operation"] == self.operation()
+            && entry["subresource"].as_str().unwrap_or_default() == self.subresource
     }
 
     /// A fresh entry with these fields.

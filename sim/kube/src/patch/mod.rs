@@ -34,9 +34,8 @@ pub(crate) fn merge(target: &mut Value, patch: &Value) {
 pub(crate) fn json(target: &mut Value, patch: &Value) -> Result<(), ApiError> {
     let patch: json_patch::Patch =
         serde_json::from_value(patch.clone()).map_err(|error| ApiError::bad_request(format!("error decoding patch: {error}")))?;
-    json_patch::patch(target, &patch).map_err(|error| {
-        ApiError::new(422, "Invalid", format!("the server rejected our request due to an error in our request: {error}"))
-    })
+    json_patch::patch(target, &patch)
+        .map_err(|error| ApiError::new(422, "Invalid", format!("the server rejected our request due to an error in our request: {error}")))
 }
 
 #[cfg(test)]

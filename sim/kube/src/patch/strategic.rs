@@ -120,10 +120,7 @@ mod tests {
                 json!({"spec": {"containers": [{"name": "b", "image": "b:2"}]}}),
                 json!([{"name": "a", "image": "a:1", "env": [{"name": "X", "value": "1"}]}, {"name": "b", "image": "b:2"}]),
             ),
-            (
-                json!({"spec": {"containers": [{"name": "a", "$patch": "delete"}]}}),
-                json!([{"name": "b", "image": "b:1"}]),
-            ),
+            (json!({"spec": {"containers": [{"name": "a", "$patch": "delete"}]}}), json!([{"name": "b", "image": "b:1"}])),
             (
                 json!({"spec": {"containers": [{"name": "c", "image": "c:1"}, {"$patch": "replace"}]}}),
                 json!([{"name": "c", "image": "c:1"}]),
@@ -142,7 +139,11 @@ mod tests {
     #[test]
     fn tolerations_are_replaced_and_taints_merge() {
         let mut pod = json!({"spec": {"tolerations": [{"key": "a"}], "taints": [{"key": "a", "effect": "NoSchedule"}]}});
-        merge(&mut pod, &json!({"spec": {"tolerations": [{"key": "b"}], "taints": [{"key": "b", "effect": "NoExecute"}]}}), Shape::root(None));
+        merge(
+            &mut pod,
+            &json!({"spec": {"tolerations": [{"key": "b"}], "taints": [{"key": "b", "effect": "NoExecute"}]}}),
+            Shape::root(None),
+        );
         assert_eq!(pod["spec"]["tolerations"], json!([{"key": "b"}]));
         assert_eq!(pod["spec"]["taints"].as_array().unwrap().len(), 2);
     }
