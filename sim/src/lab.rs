@@ -255,6 +255,9 @@ pub struct VerbEntry {
     /// The verb that does the opposite.
     #[serde(default)]
     pub opposite: Option<String>,
+    /// Its text arguments.
+    #[serde(default)]
+    pub texts: Vec<String>,
     /// The least number of a whole-number argument, and the most: `{replicas: [1, 10]}`.
     #[serde(default)]
     pub ints: BTreeMap<String, (i64, i64)>,

@@ -5,6 +5,12 @@
 //! into a decision.
 
 pub mod chance;
+pub mod checkers;
+pub mod figures;
 pub mod lab;
 pub mod numbers;
 pub mod plant;
+pub mod run;
+pub mod scenario;
+pub mod shipped;
+pub mod swarm;

@@ -162,6 +162,21 @@ impl Kernel {
         self.host.with_store(|store| look(store))
     }
 
+    /// Takes a guard out, so that tests of the checkers can see whether they notice. Only in builds with the feature `sabotage`.
+    ///
+    /// # Errors
+    /// There is no such guard.
+    #[cfg(feature = "sabotage")]
+    pub fn break_guard(&mut self, name: &str) -> Result<(), String> {
+        let guards = crate::arbiter::guards::GUARDS;
+        let Some(guard) = guards.iter().find(|guard| guard.name == name) else {
+            let known: Vec<&str> = guards.iter().map(|guard| guard.name).collect();
+            return Err(format!("there is no guard `{name}` (there are: {})", known.join(", ")));
+        };
+        self.arbiter.broken = Some(guard.name);
+        Ok(())
+    }
+
     /// Shows a record to the ledger and queues it.
     fn record(&mut self, record: Record) {
         self.ledger.apply_record(self.now, &record);

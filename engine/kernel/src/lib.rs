@@ -15,7 +15,7 @@ pub mod store;
 pub mod units;
 
 pub use effect::{Admitted, Effect};
-pub use kernel::Kernel;
+pub use kernel::{Kernel, Stats};
 pub use ledger::Ledger;
 
 /// The least stack of a thread that runs the kernel, in bytes.

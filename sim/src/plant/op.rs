@@ -235,6 +235,7 @@ impl Plant {
             OpKind::PowerCycle if node.power == Power::Unpowered => judged(Useless, "its feed is dead"),
             OpKind::PowerCycle if node.hung || node.power == Power::Off => judged(Useful, "it hangs or is off"),
             OpKind::PowerCycle if matches!(node.power, Power::Starting { .. }) => judged(Harmful, "it is starting"),
+            OpKind::PowerCycle if on && !node.reachable() => judged(Useless, "no restart cures its network"),
             OpKind::PowerCycle if on => judged(Harmful, "it works"),
             OpKind::PowerCycle => judged(Useless, "it sleeps"),
             _ if !on => judged(Useless, "it does not run"),

@@ -120,13 +120,21 @@ pub struct Arbiter {
     verbs: BTreeMap<Verb, VerbSpec>,
     /// The settings.
     pub settings: ArbiterSettings,
+    /// For tests of the checkers: a guard whose word does not count.
+    #[cfg(feature = "sabotage")]
+    pub(crate) broken: Option<&'static str>,
 }
 
 impl Arbiter {
-    /// An arbiter for these actuators.
-    pub fn new(actuators: &[ActuatorSpec], settings: ArbiterSettings) -> Arbiter {
+    /// An arbiter for these actuators and settings, in place of this one.
+    pub fn renewed(&self, actuators: &[ActuatorSpec], settings: ArbiterSettings) -> Arbiter {
         let verbs = actuators.iter().flat_map(|spec| &spec.verbs).map(|verb| (verb.verb.clone(), verb.clone())).collect();
-        Arbiter { verbs, settings }
+        Arbiter {
+            verbs,
+            settings,
+            #[cfg(feature = "sabotage")]
+            broken: self.broken,
+        }
     }
 
     /// What is known of a verb.
@@ -144,11 +152,21 @@ impl Arbiter {
         let reasons: Vec<Reason> = guards::GUARDS
             .iter()
             .map(|guard| {
-                let opinion = (guard.rule)(case);
+                let opinion = self.ask(guard, case);
                 Reason { guard: guard.name.into(), stance: opinion.stance, text: opinion.text }
             })
             .collect();
         Ruled { ruling: Ruling { verdict: verdict_of(&reasons), reasons }, class: case.class() }
+    }
+
+    #[cfg(not(feature = "sabotage"))]
+    fn ask(&self, guard: &Guard, case: &Case<'_>) -> Opinion {
+        (guard.rule)(case)
+    }
+
+    #[cfg(feature = "sabotage")]
+    fn ask(&self, guard: &Guard, case: &Case<'_>) -> Opinion {
+        if self.broken == Some(guard.name) { Opinion::pass("broken for a test") } else { (guard.rule)(case) }
     }
 
     /// Makes the action that may be dispatched; `None` unless the ruling is `Admitted`.

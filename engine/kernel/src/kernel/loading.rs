@@ -1,7 +1,6 @@
 //! Rules: loaded as a whole or not at all. A reload keeps the state of what did not change.
 
 use super::Kernel;
-use crate::arbiter::Arbiter;
 use crate::policy::{ForEach, Policy, Subject, Traits, digest};
 use crate::units::SubjectKey;
 use homeostat_model::{Event, Note, Origin, PolicyId, RuleSet, Target};
@@ -28,7 +27,7 @@ impl Kernel {
         }
         self.ledger.apply_event(self.now, &Event::Loaded(Box::default()));
         self.host.with_store(|store| store.reconfigure(rules.store.clone()));
-        self.arbiter = Arbiter::new(&rules.actuators, rules.arbiter);
+        self.arbiter = self.arbiter.renewed(&rules.actuators, rules.arbiter);
         let changed = self.replace_policies(compiled);
         self.remark(&changed);
         let policies = self.policies.values().map(|policy| (policy.id.clone(), policy.digest.clone())).collect();

@@ -1,0 +1,277 @@
+//! What must never happen, checked after every journal entry and every step of the plant.
+//!
+//! The checkers know only the events, the records and the plant's truth. They keep their own books and never ask the kernel's guards,
+//! so a broken guard does not excuse itself. An editor breaks this by calling into the arbiter or the ledger here.
+
+mod books;
+
+use crate::lab::Lab;
+use crate::plant::{Fault, Op, OpKind, Plant, Worth};
+use books::Books;
+use homeostat_model::{ArbiterSettings, Class, Command, Event, Record, Span, Time, Verdict};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+/// Violations that are kept.
+const VIOLATIONS_MAX: usize = 100;
+/// The engine must know that it is cut off after this.
+const BLIND_KNOWN_AFTER: Span = Span::from_mins(4);
+/// A sent action must be closed this long after its timeout.
+const CLOSED_AFTER: Span = Span::from_hours(2);
+
+/// A broken invariant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Violation {
+    /// When.
+    pub at: Time,
+    /// Which invariant.
+    pub invariant: &'static str,
+    /// What happened.
+    pub text: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.invariant, self.text)
+    }
+}
+
+/// The invariants' names and what they say.
+pub const INVARIANTS: &[(&str, &str)] = &[
+    ("ruled-before-sent", "No action is sent without a ruling on the same verb, target and arguments in the journal before it"),
+    ("sent-once", "One attempt of one action is sent once"),
+    ("cooldown", "The same wish is not sent again within its cooldown"),
+    ("settling", "Nothing interrupts a target that settles from an action of another wish"),
+    ("futility", "A symptom does not get more attempts than allowed within the window, unless a person unlocks it"),
+    ("opposite", "The opposite of what was done is not done within the settling time without a person"),
+    ("concurrent", "No more actions of a class run at once than allowed"),
+    ("per-hour", "No more actions of a class are sent within an hour than allowed"),
+    ("one-at-a-time", "No two actions run on one target at once"),
+    ("approved", "What needs a person has one yes, for this very plan, used once, in time"),
+    ("hands-off", "Nothing is sent while hands-off"),
+    ("fresh", "No action rests on a reading without a value or older than allowed"),
+    ("blind", "Nothing but a notice is sent while the engine sees nothing, once it can know that"),
+    ("mass", "No policy acts on many targets at once because its observer fails"),
+    ("own-base", "The engine's own host is not interrupted"),
+    ("last-one", "No action takes the last working replica, the last copy or the quorum"),
+    ("judged-once", "A claim is judged once"),
+    ("closed", "What was sent is settled or closed in the end"),
+    ("forward", "Time in the journal does not run backwards"),
+];
+
+/// The checkers. See the module.
+pub struct Checkers {
+    settings: ArbiterSettings,
+    lab: Arc<Lab>,
+    books: Books,
+    violations: Vec<Violation>,
+    last: Time,
+    cut_off_since: Option<Time>,
+    house_blind_since: Option<Time>,
+}
+
+impl Checkers {
+    /// Checkers that hold the kernel to these settings.
+    pub fn new(settings: ArbiterSettings, lab: Arc<Lab>) -> Checkers {
+        Checkers {
+            settings,
+            lab,
+            books: Books::default(),
+            violations: Vec::new(),
+            last: Time(i64::MIN),
+            cut_off_since: None,
+            house_blind_since: None,
+        }
+    }
+
+    fn broken(&mut self, at: Time, invariant: &'static str, text: String) {
+        if self.violations.len() < VIOLATIONS_MAX {
+            self.violations.push(Violation { at, invariant, text });
+        }
+    }
+
+    /// The plant has moved.
+    pub fn step(&mut self, now: Time, plant: &Plant) {
+        let since = |flag: bool, since: Option<Time>| if flag { since.or(Some(now)) } else { None };
+        self.cut_off_since = since(plant.suffers(|fault| matches!(fault, Fault::EngineCutOff)), self.cut_off_since);
+        self.house_blind_since = since(plant.suffers(|fault| matches!(fault, Fault::HouseBlind)), self.house_blind_since);
+    }
+
+    /// An event was written.
+    pub fn event(&mut self, at: Time, event: &Event) {
+        self.forward(at);
+        match event {
+            Event::Ordered(ordered) => self.books.ordered(at, &ordered.command),
+            Event::Settled(action, outcome) => self.books.settled(at, *action, outcome),
+            Event::Started { .. } => self.books.started_at = Some(at),
+            Event::ClockJumped { .. } => self.books.jumped_at = Some(at),
+            _ => {}
+        }
+        if let Event::Ordered(ordered) = event
+            && let Command::Resume = ordered.command
+        {
+            self.books.hands_off = false;
+        }
+    }
+
+    fn forward(&mut self, at: Time) {
+        if at < self.last {
+            self.broken(at, "forward", format!("{} after {}", at.millis(), self.last.millis()));
+        }
+        self.last = self.last.max(at);
+    }
+
+    /// A record was written.
+    pub fn record(&mut self, at: Time, record: &Record, plant: &Plant) {
+        self.forward(at);
+        match record {
+            Record::Ruled { action, proposal, ruling, plan } => self.books.ruled(at, *action, proposal, ruling, plan),
+            Record::Act { action, attempt } => {
+                self.check_paper(at, action, *attempt);
+                self.check_rhythm(at, action, *attempt);
+                self.check_world(at, action, plant);
+                self.books.sent(at, action, *attempt);
+            }
+            Record::Closed { action, .. } => self.books.closed(*action),
+            Record::Judged { action, .. } => {
+                if !self.books.judge(*action) {
+                    self.broken(at, "judged-once", format!("{action} was judged again"));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// What is written must allow it.
+    fn check_paper(&mut self, at: Time, action: &homeostat_model::Action, attempt: u32) {
+        let id = action.id;
+        let Some(ruled) = self.books.rulings.get(&id).cloned() else {
+            return self.broken(at, "ruled-before-sent", format!("{id} was sent without a ruling"));
+        };
+        let same = ruled.verb == action.verb && ruled.target == action.target && ruled.args == action.args;
+        if ruled.verdict != Verdict::Admitted || !same {
+            self.broken(at, "ruled-before-sent", format!("{id} {} on {}: ruled {}", action.verb, action.target, ruled.verdict.name()));
+        }
+        if self.books.attempts.get(&id).is_some_and(|last| *last >= attempt) {
+            self.broken(at, "sent-once", format!("attempt {attempt} of {id} was sent again"));
+        }
+        if self.books.hands_off {
+            self.broken(at, "hands-off", format!("{id} {} was sent", action.verb));
+        }
+        let ceiling = self.settings.autonomy.get(&action.class).copied().unwrap_or(homeostat_model::Autonomy::Suggest).min(ruled.autonomy);
+        let needs_person = matches!(ceiling, homeostat_model::Autonomy::Suggest | homeostat_model::Autonomy::Shadow);
+        if needs_person && attempt == 1 && !self.books.use_consent(at, id, &ruled.plan) {
+            self.broken(
+                at,
+                "approved",
+                format!("{id} {} on {} needs a person, and none said yes to this plan in time", action.verb, action.target),
+            );
+        }
+        if action.class >= Class::Restore
+            && let Some(bad) = ruled.evidence_problem(ruled.at, self.settings.evidence_age_max)
+        {
+            self.broken(at, "fresh", format!("{id} {} on {} rests on {bad}", action.verb, action.target));
+        }
+    }
+
+    /// Its rhythm must be as the settings say.
+    fn check_rhythm(&mut self, at: Time, action: &homeostat_model::Action, attempt: u32) {
+        if attempt > 1 {
+            return;
+        }
+        let Some(ruled) = self.books.rulings.get(&action.id).cloned() else { return };
+        let what = format!("{} {} on {}", action.id, action.verb, action.target);
+        if let Some(until) = self.books.quiet_until(&ruled.symptom, &action.verb)
+            && at < until
+        {
+            self.broken(at, "cooldown", format!("{what}: {} too early, the cooldown is {}", until.since(at), ruled.cooldown));
+        }
+        let attempts = self.books.attempts_within(&ruled.symptom, at, self.settings.futility_window);
+        if action.class >= Class::Restore && attempts >= self.settings.futility_attempts_max as usize {
+            self.broken(at, "futility", format!("{what}: attempt {} within {}", attempts + 1, self.settings.futility_window));
+        }
+        if action.class >= Class::Restore {
+            if let Some(other) = self.books.running_on(&action.target) {
+                self.broken(at, "one-at-a-time", format!("{what} while {other} runs there"));
+            }
+            if let Some((other, until)) = self.books.settling(&action.target, &ruled.symptom)
+                && at < until
+                && !self.books.has_person(action.id)
+            {
+                self.broken(at, "settling", format!("{what} while it settles from {other}"));
+            }
+        }
+        let opposite = self.lab.verbs.get(action.verb.as_str()).and_then(|entry| entry.opposite.clone());
+        if let Some(opposite) = opposite
+            && let Some((done_at, settle)) = self.books.done(&action.target, &opposite)
+            && at.since(done_at) < settle
+            && !self.books.has_person(action.id)
+        {
+            self.broken(at, "opposite", format!("{what}: {opposite} was done {} ago", at.since(done_at)));
+        }
+        let allowed = |limits: &BTreeMap<Class, u32>| limits.get(&action.class).copied().map_or(usize::MAX, |limit| limit as usize);
+        let (running_max, hour_max) = (allowed(&self.settings.concurrent_max), allowed(&self.settings.per_hour_max));
+        let running = self.books.running(action.class);
+        if running >= running_max {
+            self.broken(at, "concurrent", format!("{what}: {running} of class {} run already", action.class));
+        }
+        let sent = self.books.sent_within(action.class, at, Span::from_hours(1));
+        if sent >= hour_max {
+            self.broken(at, "per-hour", format!("{what}: {sent} of class {} were sent within the hour", action.class));
+        }
+    }
+
+    /// The world must allow it.
+    fn check_world(&mut self, at: Time, action: &homeostat_model::Action, plant: &Plant) {
+        let Some(op) = crate::run::operation(&self.lab, action) else { return };
+        let what = format!("{} {} on {}", action.id, action.verb, action.target);
+        let takes_power = matches!(op.does, OpKind::Sleep | OpKind::PowerOff | OpKind::PowerCycle);
+        if takes_power && op.target.name() == self.lab.engine {
+            self.broken(at, "own-base", format!("{what}: the engine runs there"));
+        }
+        let by_person = self.books.has_person(action.id);
+        if takes_power && !by_person && self.takes_the_last(&op, plant) {
+            self.broken(at, "last-one", format!("{what}: nothing is left without it"));
+        }
+        let elsewhere = op.target.name().split(':').next() != Some(self.lab.engine.as_str());
+        let blind_for = |since: Option<Time>| since.is_some_and(|since| at.since(since) >= BLIND_KNOWN_AFTER);
+        if op.does != OpKind::Tell && elsewhere && !by_person && blind_for(self.cut_off_since) {
+            self.broken(at, "blind", format!("{what}: the engine has been cut off for {}", at.since(self.cut_off_since.unwrap_or(at))));
+        }
+        let of_house = matches!(op.does, OpKind::Wake | OpKind::PowerCycle | OpKind::Restart | OpKind::Scale | OpKind::DeletePod);
+        if of_house && !by_person && blind_for(self.house_blind_since) {
+            self.broken(at, "blind", format!("{what}: the house has not been seen for {}", at.since(self.house_blind_since.unwrap_or(at))));
+        }
+        if action.class >= Class::Reversible && op.does != OpKind::Tell {
+            let worth = plant.judge(&op).worth;
+            let of_policy = self.books.policy_of(action.id);
+            let targets = self.books.targets_within(&of_policy, at, Span::from_mins(5)) + 1;
+            if targets >= 4 && worth != Worth::Useful {
+                self.broken(at, "mass", format!("{what}: policy {of_policy} acts on {targets} targets within 5m"));
+            }
+        }
+    }
+
+    fn takes_the_last(&self, op: &Op, plant: &Plant) -> bool {
+        let Some(index) = plant.node_index(op.target.name()) else { return false };
+        let node = &plant.nodes[index];
+        if !node.answers() {
+            return false;
+        }
+        let others = plant.quorum.iter().filter(|member| **member != index && plant.nodes[**member].answers()).count();
+        let breaks_quorum = plant.quorum.contains(&index) && plant.has_quorum() && 2 * others <= plant.quorum.len();
+        breaks_quorum || plant.is_last_anywhere(index)
+    }
+
+    /// The run is over; what was broken.
+    pub fn finish(mut self, at: Time) -> Vec<Violation> {
+        for (id, sent, timeout) in self.books.still_running() {
+            if at.since(sent) > timeout + CLOSED_AFTER {
+                self.broken(at, "closed", format!("{id} was sent {} ago and is still open", at.since(sent)));
+            }
+        }
+        self.violations
+    }
+}

@@ -1,0 +1,219 @@
+//! The checkers' own books: what was ruled, sent, answered and consented to, from the journal's lines alone.
+
+use homeostat_model::{
+    Action, ActionId, Args, Autonomy, Class, Command, Evidence, FaultCode, Outcome, Proposal, ReadingValue, Ruling, Span, Target, Time,
+    Verb, Verdict,
+};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// A symptom: policy and subject.
+pub(super) type Symptom = (String, String);
+
+/// What was ruled last on an action.
+#[derive(Clone, Debug)]
+pub(super) struct Ruled {
+    pub at: Time,
+    pub symptom: Symptom,
+    pub verb: Verb,
+    pub target: Target,
+    pub args: Args,
+    pub verdict: Verdict,
+    pub cooldown: Span,
+    pub autonomy: Autonomy,
+    pub plan: String,
+    evidence: Vec<Evidence>,
+}
+
+impl Ruled {
+    /// What of its evidence is no ground to act on.
+    pub fn evidence_problem(&self, at: Time, age_max: Span) -> Option<String> {
+        self.evidence.iter().filter(|read| !read.margins.is_empty()).find_map(|read| {
+            let old = read.sampled_at.is_some_and(|sampled| at.since(sampled) > age_max);
+            match &read.value {
+                ReadingValue::Value(_) if old => Some(format!("a reading that is older than {age_max}: {}", read.operation)),
+                _ => None,
+            }
+        })
+    }
+}
+
+struct Open {
+    class: Class,
+    target: Target,
+    sent: Time,
+    timeout: Span,
+}
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct Books {
+    pub rulings: BTreeMap<ActionId, Ruled>,
+    pub attempts: BTreeMap<ActionId, u32>,
+    pub hands_off: bool,
+    pub started_at: Option<Time>,
+    pub jumped_at: Option<Time>,
+    settles: BTreeMap<ActionId, Span>,
+    consents: BTreeMap<ActionId, (Time, Option<String>)>,
+    asked_until: BTreeMap<ActionId, Time>,
+    by_person: BTreeSet<ActionId>,
+    sent: VecDeque<(Time, Class, String, Target)>,
+    sent_for: BTreeMap<Symptom, VecDeque<(Time, Verb, Class)>>,
+    /// Until when a wish is quiet. What surely did not happen is tried again after a tenth of the cooldown, at least a minute.
+    quiet_until: BTreeMap<(Symptom, Verb), Time>,
+    open: BTreeMap<ActionId, Open>,
+    done: BTreeMap<(Target, String), (Time, Span)>,
+    settling: BTreeMap<Target, (ActionId, Symptom, Time)>,
+    judged: BTreeSet<ActionId>,
+}
+
+impl Books {
+    pub fn ordered(&mut self, at: Time, command: &Command) {
+        match command {
+            Command::Pause { .. } => self.hands_off = true,
+            Command::Resume => self.hands_off = false,
+            Command::Approve { action, plan } => {
+                // The first answer counts; a second one finds nothing to answer.
+                self.consents.entry(*action).or_insert((at, plan.clone()));
+            }
+            Command::Unlock { policy, symptom } => {
+                self.sent_for.retain(|known, _| !(known.0 == *policy && (symptom.is_empty() || known.1 == *symptom)));
+            }
+            Command::Deny { .. } => {}
+        }
+    }
+
+    pub fn ruled(&mut self, at: Time, action: ActionId, proposal: &Proposal, ruling: &Ruling, plan: &str) {
+        if let Verdict::AwaitingApproval { by } = ruling.verdict {
+            self.asked_until.insert(action, by);
+        }
+        let policy = proposal.origin.policy().map(|policy| policy.as_str().to_owned()).unwrap_or_default();
+        self.settles.insert(action, proposal.settle.unwrap_or(Span::ZERO));
+        let ruled = Ruled {
+            at,
+            symptom: (policy, proposal.symptom.clone()),
+            verb: proposal.verb.clone(),
+            target: proposal.target.clone(),
+            args: proposal.args.clone(),
+            verdict: ruling.verdict,
+            cooldown: proposal.cooldown,
+            autonomy: proposal.autonomy,
+            plan: plan.to_owned(),
+            evidence: proposal.evidence.clone(),
+        };
+        self.rulings.insert(action, ruled);
+    }
+
+    /// Uses up a person's yes to this plan.
+    pub fn use_consent(&mut self, at: Time, action: ActionId, plan: &str) -> bool {
+        let Some((given, named)) = self.consents.get(&action).cloned() else { return false };
+        let in_time = self.asked_until.get(&action).is_some_and(|until| given <= *until && given <= at);
+        let same_plan = named.is_none_or(|named| named == plan);
+        in_time && same_plan && self.by_person.insert(action)
+    }
+
+    pub fn has_person(&self, action: ActionId) -> bool {
+        self.by_person.contains(&action)
+    }
+
+    pub fn policy_of(&self, action: ActionId) -> String {
+        self.rulings.get(&action).map(|ruled| ruled.symptom.0.clone()).unwrap_or_default()
+    }
+
+    pub fn sent(&mut self, at: Time, action: &Action, attempt: u32) {
+        self.attempts.insert(action.id, attempt);
+        let Some(ruled) = self.rulings.get(&action.id) else { return };
+        let symptom = ruled.symptom.clone();
+        self.open.insert(action.id, Open { class: action.class, target: action.target.clone(), sent: at, timeout: action.timeout });
+        if attempt > 1 {
+            return;
+        }
+        self.sent.push_back((at, action.class, symptom.0.clone(), action.target.clone()));
+        while self.sent.front().is_some_and(|(old, ..)| at.since(*old) > Span::from_hours(2)) {
+            self.sent.pop_front();
+        }
+        self.quiet_until.insert((symptom.clone(), action.verb.clone()), at + ruled.cooldown);
+        let of = self.sent_for.entry(symptom.clone()).or_default();
+        of.push_back((at, action.verb.clone(), action.class));
+        while of.front().is_some_and(|(old, ..)| at.since(*old) > Span::from_hours(24 * 8)) {
+            of.pop_front();
+        }
+        if action.class >= Class::Restore {
+            let settle = self.settles.get(&action.id).copied().unwrap_or(Span::ZERO);
+            self.settling.insert(action.target.clone(), (action.id, symptom, at + settle));
+        }
+    }
+
+    pub fn settled(&mut self, at: Time, action: ActionId, outcome: &Outcome) {
+        match outcome {
+            Outcome::Unknown(_) => {}
+            Outcome::NotDone(fault) => {
+                self.open.remove(&action);
+                if let Some(ruled) = self.rulings.get(&action) {
+                    let again = ruled.cooldown.times(0.1).max(Span::from_mins(1)).min(ruled.cooldown.max(Span::from_mins(1)));
+                    let again = if fault.code == FaultCode::NeverStarted { Span::ZERO } else { again };
+                    self.quiet_until.insert((ruled.symptom.clone(), ruled.verb.clone()), at + again);
+                }
+                self.settling.retain(|_, (id, ..)| *id != action);
+            }
+            Outcome::Done(_) => {
+                self.open.remove(&action);
+                if let Some(ruled) = self.rulings.get(&action) {
+                    let settle = self.settles.get(&action).copied().unwrap_or(Span::ZERO);
+                    self.done.insert((ruled.target.clone(), ruled.verb.to_string()), (at, settle));
+                }
+            }
+        }
+    }
+
+    pub fn closed(&mut self, action: ActionId) {
+        self.open.remove(&action);
+    }
+
+    /// Whether this is the first judgement.
+    pub fn judge(&mut self, action: ActionId) -> bool {
+        self.judged.insert(action)
+    }
+
+    pub fn quiet_until(&self, symptom: &Symptom, verb: &Verb) -> Option<Time> {
+        self.quiet_until.get(&(symptom.clone(), verb.clone())).copied()
+    }
+
+    pub fn attempts_within(&self, symptom: &Symptom, at: Time, window: Span) -> usize {
+        let sent = self.sent_for.get(symptom);
+        sent.map_or(0, |sent| sent.iter().filter(|(then, _, class)| at.since(*then) < window && *class >= Class::Restore).count())
+    }
+
+    pub fn running_on(&self, target: &Target) -> Option<ActionId> {
+        self.open.iter().find(|(_, open)| &open.target == target && open.class >= Class::Restore).map(|(id, _)| *id)
+    }
+
+    pub fn running(&self, class: Class) -> usize {
+        self.open.values().filter(|open| open.class == class).count()
+    }
+
+    pub fn sent_within(&self, class: Class, at: Time, window: Span) -> usize {
+        self.sent.iter().filter(|(then, sent, ..)| *sent == class && at.since(*then) < window).count()
+    }
+
+    pub fn targets_within(&self, policy: &str, at: Time, window: Span) -> usize {
+        let targets: BTreeSet<&Target> = self
+            .sent
+            .iter()
+            .filter(|(then, class, of, _)| of == policy && *class >= Class::Reversible && at.since(*then) < window)
+            .map(|(_, _, _, target)| target)
+            .collect();
+        targets.len()
+    }
+
+    pub fn done(&self, target: &Target, verb: &str) -> Option<(Time, Span)> {
+        self.done.get(&(target.clone(), verb.to_owned())).copied()
+    }
+
+    pub fn settling(&self, target: &Target, symptom: &Symptom) -> Option<(ActionId, Time)> {
+        self.settling.get(target).filter(|(_, of, _)| of != symptom).map(|(id, _, until)| (*id, *until))
+    }
+
+    pub fn still_running(&self) -> Vec<(ActionId, Time, Span)> {
+        self.open.iter().map(|(id, open)| (*id, open.sent, open.timeout)).collect()
+    }
+}

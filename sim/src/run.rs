@@ -1,0 +1,330 @@
+//! The virtual-time driver: kernel, policies and plant in one process, without sockets, as fast as they go.
+//!
+//! The kernel is the production kernel; this file only brings it events and carries its effects to the plant. Sensors read on a
+//! fixed grid and the plant moves on the same grid, so that runs with different actions meet the same weather. Deliberately absent:
+//! a journal on disk (entries are kept in memory, for a restart of the engine and for the checkers). An editor breaks this by
+//! deciding anything here.
+
+mod hands;
+mod world;
+
+pub use world::{Control, Setup};
+
+use crate::checkers::{Checkers, Violation};
+use crate::figures::{Figures, Tally};
+use crate::plant::{Fault, Op, Plant, Sight};
+use hands::{Hands, Pending};
+use homeostat_kernel::{Effect, Kernel, Stats};
+use homeostat_model::{
+    Alert, AlertDelivery, AlertKind, AlertSource, AlertStatus, Command, EntryBody, Event, Labels, Ordered, Record, Span, Time,
+};
+use std::collections::BTreeMap;
+
+/// The kernel looks at its clock at least this finely; deadlines in between are met at the next grid point.
+const TICK: Span = Span::from_secs(5);
+/// Entries that are kept for a restart of the engine.
+const ENTRIES_MAX: usize = 2_000_000;
+
+/// What a run came to.
+pub struct Finished {
+    /// The figures.
+    pub figures: Figures,
+    /// Broken invariants, at most the first hundred.
+    pub violations: Vec<Violation>,
+    /// Everything that was decided, for expectations and listings.
+    pub tally: Tally,
+    /// What happened in the plant.
+    pub log: Vec<(Time, String)>,
+}
+
+/// Runs a setup to its end.
+///
+/// # Errors
+/// The rules were refused, or the scenario names something that the lab does not have.
+pub fn run(setup: &Setup) -> Result<Finished, String> {
+    let mut driver = Driver::new(setup)?;
+    if setup.control == Control::DoNothing {
+        driver.plant.advance(driver.end);
+    } else {
+        driver.start_engine()?;
+        driver.run();
+    }
+    Ok(driver.finish())
+}
+
+struct Driver<'a> {
+    setup: &'a Setup,
+    plant: Plant,
+    sight: Sight,
+    kernel: Option<Kernel>,
+    entries: Vec<(Time, EntryBody)>,
+    keeps_entries: bool,
+    generation: u64,
+    pending: BTreeMap<(Time, u64), Pending>,
+    counter: u64,
+    hands: Hands,
+    /// Ours alone is held to the settings.
+    checkers: Option<Checkers>,
+    tally: Tally,
+    now: Time,
+    next_read: Time,
+    end: Time,
+    engine_events: u64,
+    stats: Stats,
+}
+
+impl<'a> Driver<'a> {
+    fn new(setup: &'a Setup) -> Result<Driver<'a>, String> {
+        let begin = setup.begin();
+        let mut plant = Plant::new(setup.lab.clone(), setup.seed, begin);
+        let faults = setup.faults();
+        for planned in &faults {
+            setup.check_fault(&plant, &planned.fault)?;
+        }
+        let keeps_entries = faults.iter().any(|planned| matches!(planned.fault, Fault::EngineRestart));
+        plant.plan(faults);
+        let mut driver = Driver {
+            sight: Sight::new(&plant, setup.lab.scrape),
+            checkers: (setup.control == Control::Ours).then(|| Checkers::new(setup.arbiter(), setup.lab.clone())),
+            tally: Tally::new(begin),
+            hands: Hands::new(&setup.lab),
+            kernel: None,
+            entries: Vec::new(),
+            keeps_entries,
+            generation: 0,
+            pending: BTreeMap::new(),
+            counter: 0,
+            now: begin,
+            next_read: begin + setup.lab.scrape,
+            end: begin + setup.scenario.lasts,
+            engine_events: 0,
+            stats: Stats::default(),
+            setup,
+            plant,
+        };
+        driver.script();
+        Ok(driver)
+    }
+
+    /// Orders, alerts and the engine's own faults, as they are planned.
+    fn script(&mut self) {
+        let begin = self.now;
+        let scenario = &self.setup.scenario;
+        let orders =
+            scenario.orders.iter().map(|order| (order.at, Event::Ordered(Ordered { by: "unix:0".into(), command: order.command.clone() })));
+        let alerts = scenario.alerts.iter().map(|alert| (alert.at, alerted(alert, begin)));
+        let all: Vec<(Span, Event)> = orders.chain(alerts).collect();
+        for (at, event) in all {
+            self.later(begin + at, Pending::Event(event));
+        }
+        for planned in self.setup.faults() {
+            match planned.fault {
+                Fault::ClockStep { seconds } => {
+                    let at = begin + planned.at;
+                    self.later(at, Pending::Event(Event::ClockJumped { from: at, to: Time(at.millis() + seconds * 1000) }));
+                }
+                Fault::EngineRestart => {
+                    self.later(begin + planned.at, Pending::Kill);
+                    self.later(begin + planned.at + planned.lasts.unwrap_or(Span::from_secs(30)), Pending::Start);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn later(&mut self, at: Time, what: Pending) {
+        self.counter += 1;
+        self.pending.insert((at, self.counter), what);
+    }
+
+    /// Starts the engine on what its journal says.
+    fn start_engine(&mut self) -> Result<(), String> {
+        let rules = self.setup.rules();
+        let mut kernel = Kernel::new(rules.store.clone());
+        if let Some(guard) = &self.setup.broken_guard {
+            self.setup.break_guard(&mut kernel, guard)?;
+        }
+        for (at, body) in &self.entries {
+            kernel.recover(*at, body);
+        }
+        self.generation += 1;
+        self.sight.forget();
+        self.kernel = Some(kernel);
+        self.handle(Event::Started { generation: self.generation, build: "simulated".into(), seed: self.setup.seed });
+        self.handle(Event::Loaded(Box::new(rules)));
+        let refused = self.kernel.as_ref().map_or(0, |kernel| kernel.stats().loads_refused);
+        if refused > 0 { Err(format!("the rules were refused:\n{}", self.tally.load_errors.join("\n"))) } else { Ok(()) }
+    }
+
+    fn run(&mut self) {
+        while self.now < self.end {
+            let pending = self.pending.first_key_value().map(|((at, _), _)| *at);
+            let deadline = self.kernel.as_ref().and_then(|kernel| kernel.poll_deadline()).map(on_grid);
+            let next = [Some(self.next_read), pending, deadline].into_iter().flatten().min().unwrap_or(self.end);
+            self.now = next.max(self.now).min(self.end);
+            if self.now >= self.next_read {
+                self.read();
+            }
+            while let Some(entry) = self.pending.first_entry().filter(|entry| entry.key().0 <= self.now) {
+                let what = entry.remove();
+                self.happen(what);
+            }
+            if self.kernel.as_ref().and_then(Kernel::poll_deadline).is_some_and(|at| at <= self.now) {
+                self.handle(Event::Tick);
+            }
+        }
+    }
+
+    /// The plant moves on and every sensor reads.
+    fn read(&mut self) {
+        self.plant.advance(self.now);
+        self.next_read = self.now + self.setup.lab.scrape;
+        if let Some(checkers) = &mut self.checkers {
+            checkers.step(self.now, &self.plant);
+        }
+        for sensor in 0..self.sight.len() {
+            let Some(kernel) = &mut self.kernel else { return };
+            let observation = self.sight.read(&self.plant, sensor, self.now);
+            kernel.handle_observed(self.now, observation);
+            self.engine_events += 1;
+            self.drain();
+        }
+    }
+
+    fn happen(&mut self, what: Pending) {
+        match what {
+            Pending::Event(event) => self.handle(event),
+            Pending::Kill => {
+                self.tally.restarts += 1;
+                self.count();
+                self.kernel = None;
+            }
+            Pending::Start => {
+                // A refusal was reported at the first start; the rules are the same.
+                let _ = self.start_engine();
+            }
+            Pending::Watch { action, op, until } => {
+                if let Some(outcome) = self.hands.look(&self.plant, &op, self.now >= until) {
+                    self.handle(Event::Settled(action, outcome));
+                } else {
+                    self.later((self.now + self.setup.lab.scrape).min(until), Pending::Watch { action, op, until });
+                }
+            }
+            Pending::Answer { action, plan, yes } => {
+                let command = if yes { Command::Approve { action, plan: Some(plan) } } else { Command::Deny { action } };
+                self.handle(Event::Ordered(Ordered { by: "unix:1000".into(), command }));
+            }
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        let Some(kernel) = &mut self.kernel else { return };
+        self.engine_events += 1;
+        if !event.is_sampled() {
+            if let Some(checkers) = &mut self.checkers {
+                checkers.event(self.now, &event);
+            }
+            if self.keeps_entries && self.entries.len() < ENTRIES_MAX {
+                self.entries.push((self.now, EntryBody::Event(event.clone())));
+            }
+        }
+        kernel.handle(self.now, event);
+        self.drain();
+    }
+
+    fn drain(&mut self) {
+        while let Some(effect) = self.kernel.as_mut().and_then(Kernel::poll_effect) {
+            let record = effect.record();
+            if let Some(checkers) = &mut self.checkers {
+                checkers.record(self.now, &record, &self.plant);
+            }
+            self.tally.record(self.now, &record);
+            self.asked(&record);
+            if self.keeps_entries && self.entries.len() < ENTRIES_MAX {
+                self.entries.push((self.now, EntryBody::Effect(record)));
+            }
+            match effect {
+                Effect::Act(admitted) => {
+                    let action = admitted.action();
+                    let done = self.hands.act(&mut self.plant, action, self.now);
+                    if let Some(judged) = done.judged {
+                        self.tally.judged(self.now, action, judged);
+                    }
+                    if let Some((at, what)) = done.answer {
+                        self.later(at, what);
+                    }
+                }
+                Effect::Probe(action) => {
+                    let (at, what) = self.hands.probe(&self.plant, &action, self.now);
+                    self.later(at, what);
+                }
+                Effect::Announce(_) | Effect::Record(_) => {}
+            }
+        }
+    }
+
+    /// Somebody may answer a question.
+    fn asked(&mut self, record: &Record) {
+        let Record::Ruled { action, ruling, plan, .. } = record else { return };
+        if !matches!(ruling.verdict, homeostat_model::Verdict::AwaitingApproval { .. }) {
+            return;
+        }
+        for (after, yes) in self.setup.answers() {
+            self.later(self.now + after, Pending::Answer { action: *action, plan: plan.clone(), yes });
+        }
+    }
+
+    /// Adds up what this life of the engine has counted.
+    fn count(&mut self) {
+        let Some(kernel) = &self.kernel else { return };
+        let stats = kernel.stats();
+        self.stats.evaluations += stats.evaluations;
+        self.stats.samples += stats.samples;
+    }
+
+    fn finish(mut self) -> Finished {
+        let violations = self.checkers.take().map_or_else(Vec::new, |checkers| checkers.finish(self.end));
+        self.count();
+        let figures = Figures::of(&self.plant, &self.tally, &self.stats, self.engine_events, self.setup);
+        Finished { figures, violations, tally: self.tally, log: self.plant.log().cloned().collect() }
+    }
+}
+
+fn on_grid(at: Time) -> Time {
+    Time(at.millis().div_euclid(TICK.millis()) * TICK.millis() + if at.millis().rem_euclid(TICK.millis()) == 0 { 0 } else { TICK.millis() })
+}
+
+fn alerted(alert: &crate::scenario::AlertAt, begin: Time) -> Event {
+    let labels =
+        Labels::new(alert.labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).chain([("alertname", alert.name.as_str())]));
+    let fingerprint = format!("{:016x}", crate::chance::hash(&format!("{}{:?}", alert.name, alert.labels)));
+    let at = begin + alert.at;
+    let alert = Alert {
+        fingerprint,
+        status: alert.status,
+        kind: AlertKind::Condition,
+        name: alert.name.clone(),
+        labels,
+        annotations: BTreeMap::new(),
+        starts_at: begin,
+        ends_at: (alert.status == AlertStatus::Resolved).then_some(at),
+        values: BTreeMap::new(),
+    };
+    Event::Alerted(AlertDelivery {
+        source: AlertSource::Alertmanager,
+        receiver: "lab".into(),
+        group_key: "lab".into(),
+        truncated: 0,
+        alerts: vec![alert],
+    })
+}
+
+/// The operation behind an action, where the lab knows its verb.
+pub fn operation(lab: &crate::lab::Lab, action: &homeostat_model::Action) -> Option<Op> {
+    let entry = lab.verbs.get(action.verb.as_str())?;
+    let replicas = action.args.get("replicas").and_then(|arg| match arg {
+        homeostat_model::Arg::Int(value) => u32::try_from(*value).ok(),
+        _ => None,
+    });
+    Some(Op { does: entry.does, target: action.target.clone(), replicas })
+}
