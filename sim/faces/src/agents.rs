@@ -186,20 +186,12 @@ async fn clean(State(world): Shared, ConnectInfo(line): Line, Path(node): Path<S
     Ok(perform(&world, &line, "clean", op(OpKind::Clean, format!("filesystem/{name}"))).await)
 }
 
-async fn disk(
-    State(world): Shared,
-    ConnectInfo(line): Line,
-    Path((node, disk)): Path<(String, String)>,
-) -> Result<Response, Response> {
+async fn disk(State(world): Shared, ConnectInfo(line): Line, Path((node, disk)): Path<(String, String)>) -> Result<Response, Response> {
     reach(&world, &line, &node).await?;
     Ok(found(world.with(|plant| plant.disk(&format!("{node}:{disk}")).map(disk_value)), "disk", &disk))
 }
 
-async fn evacuate(
-    State(world): Shared,
-    ConnectInfo(line): Line,
-    Path((node, disk)): Path<(String, String)>,
-) -> Result<Response, Response> {
+async fn evacuate(State(world): Shared, ConnectInfo(line): Line, Path((node, disk)): Path<(String, String)>) -> Result<Response, Response> {
     reach(&world, &line, &node).await?;
     let name = format!("{node}:{disk}");
     if world.with(|plant| plant.disk(&name).is_none()) {
@@ -211,7 +203,10 @@ async fn evacuate(
 /// A node's plug; it has power as long as the feed has.
 fn plugged(world: &World, line: &Cut, node: &str) -> Result<Value, Response> {
     road(world, line)?;
-    let plug = |node: &Node| (node.power != Power::Unpowered).then(|| json!({ "node": node.name, "on": node.power != Power::Off, "watts": node.watts, "joules": node.joules }));
+    let plug = |node: &Node| {
+        (node.power != Power::Unpowered)
+            .then(|| json!({ "node": node.name, "on": node.power != Power::Off, "watts": node.watts, "joules": node.joules }))
+    };
     world.with(|plant| plant.node(node).map(plug)).ok_or_else(|| gone("plug", node))?.ok_or_else(|| cut(line))
 }
 
@@ -219,11 +214,7 @@ async fn plug(State(world): Shared, ConnectInfo(line): Line, Path(node): Path<St
     Ok(Json(plugged(&world, &line, &node)?).into_response())
 }
 
-async fn switch(
-    State(world): Shared,
-    ConnectInfo(line): Line,
-    Path((node, what)): Path<(String, String)>,
-) -> Result<Response, Response> {
+async fn switch(State(world): Shared, ConnectInfo(line): Line, Path((node, what)): Path<(String, String)>) -> Result<Response, Response> {
     plugged(&world, &line, &node)?;
     let does = match what.as_str() {
         "cycle" => OpKind::PowerCycle,
@@ -261,12 +252,7 @@ struct Wish {
     replicas: u32,
 }
 
-async fn replicas(
-    State(world): Shared,
-    ConnectInfo(line): Line,
-    Path(name): Path<String>,
-    bytes: Bytes,
-) -> Result<Response, Response> {
+async fn replicas(State(world): Shared, ConnectInfo(line): Line, Path(name): Path<String>, bytes: Bytes) -> Result<Response, Response> {
     road(&world, &line)?;
     world.with(|plant| plant.service_index(&name)).ok_or_else(|| gone("service", &name))?;
     let wish: Wish = body(&bytes, r#"{"replicas": 3}"#)?;
@@ -298,11 +284,7 @@ fn look_pod(world: &World, line: &Cut, namespace: &str, pod: &str) -> Result<Val
     value.ok_or_else(|| gone("pod", &format!("{namespace}/{pod}")))
 }
 
-async fn pod(
-    State(world): Shared,
-    ConnectInfo(line): Line,
-    Path((namespace, pod)): Path<(String, String)>,
-) -> Result<Response, Response> {
+async fn pod(State(world): Shared, ConnectInfo(line): Line, Path((namespace, pod)): Path<(String, String)>) -> Result<Response, Response> {
     Ok(Json(look_pod(&world, &line, &namespace, &pod)?).into_response())
 }
 

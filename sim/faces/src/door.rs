@@ -12,8 +12,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 
@@ -52,9 +52,11 @@ impl Port {
         self.address
     }
 
-    /// A listener that does as the door says.
-    pub(crate) fn gate(self, door: watch::Receiver<Door>) -> Gate {
-        Gate { port: self, door, state: State::Shut, open: Arc::default() }
+    /// A listener that does as the door says; it does so already when this returns.
+    pub(crate) async fn gate(self, door: watch::Receiver<Door>) -> Gate {
+        let mut gate = Gate { port: self, door, state: State::Shut, open: Arc::default() };
+        gate.turn().await;
+        gate
     }
 
     fn listen(&self, backlog: u32) -> io::Result<TcpListener> {
@@ -96,10 +98,8 @@ impl Gate {
     /// Brings the socket to what the door says now.
     async fn turn(&mut self) {
         let door = *self.door.borrow_and_update();
-        let fits = matches!(
-            (&self.state, door),
-            (State::Open(_), Door::Open) | (State::Shut, Door::Shut) | (State::Silent { .. }, Door::Silent)
-        );
+        let fits =
+            matches!((&self.state, door), (State::Open(_), Door::Open) | (State::Shut, Door::Shut) | (State::Silent { .. }, Door::Silent));
         if fits {
             return;
         }

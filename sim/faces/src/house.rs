@@ -77,11 +77,7 @@ struct ProbeQuery {
     module: Option<String>,
 }
 
-async fn probe(
-    State(world): State<Arc<World>>,
-    ConnectInfo(line): ConnectInfo<Cut>,
-    Query(query): Query<ProbeQuery>,
-) -> Response {
+async fn probe(State(world): State<Arc<World>>, ConnectInfo(line): ConnectInfo<Cut>, Query(query): Query<ProbeQuery>) -> Response {
     house_page(&world, &line, |plant| match pages::probe::render(plant, query.target.as_deref(), query.module.as_deref()) {
         Ok(text) => page(text),
         Err(wrong) => (StatusCode::BAD_REQUEST, format!("{wrong}\n")).into_response(),

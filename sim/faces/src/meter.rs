@@ -38,6 +38,8 @@ pub(crate) struct Meter {
     pub(crate) load: [f64; 3],
     pub(crate) disks: Vec<DiskMeter>,
     starts: u32,
+    /// The plant's own counter when it was last looked at, in joules.
+    joules: f64,
 }
 
 /// One disk's counters since the node's start.
@@ -58,7 +60,12 @@ impl Meter {
     /// Counts up to the present of a node. Where it was up all the time since the last call, `node.up_seconds` says how long that is.
     pub(crate) fn count(&mut self, node: &Node) {
         if node.starts != self.starts || node.up_seconds < self.up_seconds {
-            *self = Meter { starts: node.starts, ..Meter::default() };
+            // What it drew while it was off is not counted by anything that runs on it.
+            let joules = node.joules - node.watts * node.up_seconds;
+            *self = Meter { starts: node.starts, joules, ..Meter::default() };
+        }
+        if node.up_seconds == 0.0 {
+            self.joules = node.joules;
         }
         let seconds = node.up_seconds - self.up_seconds;
         self.up_seconds = node.up_seconds;
@@ -68,9 +75,11 @@ impl Meter {
         }
         let busy = shown(node, node.busy);
         self.busy_seconds += busy * seconds;
-        let idle = node.machine.idle_watts.min(node.watts);
-        self.idle_joules += idle * seconds;
-        self.active_joules += (node.watts - idle) * seconds;
+        let drawn = node.joules - self.joules;
+        let idle = (node.machine.idle_watts * seconds).min(drawn);
+        self.idle_joules += idle;
+        self.active_joules += drawn - idle;
+        self.joules = node.joules;
         self.net_bytes += (NET_IDLE + NET_BUSY * node.busy) * seconds;
         self.cpu_waiting_seconds += ((busy - CROWDED) / (1.0 - CROWDED)).max(0.0) * seconds;
         self.memory_waiting_seconds += if node.memory_avail_ratio() < 0.05 { 0.3 * seconds } else { 0.0 };

@@ -117,11 +117,8 @@ impl Summary {
             latency_seconds: service.latency_seconds,
             load_rps: service.load_rps,
         });
-        let faults = plant.active.iter().map(|active| FaultView {
-            fault: active.fault.name(),
-            thing: active.fault.thing(),
-            since: active.since,
-        });
+        let faults =
+            plant.active.iter().map(|active| FaultView { fault: active.fault.name(), thing: active.fault.thing(), since: active.since });
         Summary {
             at: now,
             joules: plant.meter.joules,

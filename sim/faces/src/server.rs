@@ -3,7 +3,7 @@
 //! Deliberately absent: any address beyond loopback (there is no authentication, so such a setting is refused). An editor breaks this by leaving
 //! a task behind after [`Faces::stop`].
 
-use crate::door::{Cut, Door, Port};
+use crate::door::{Cut, Door, Gate, Port};
 use crate::screen::Summary;
 use crate::wol::{self, Counters, WakeCounts};
 use crate::world::{KeplerAge, World};
@@ -93,13 +93,13 @@ impl Faces {
             let port = settings.node_ports.get(name).copied().unwrap_or(0);
             let port = hold(settings.host, port, &format!("the node `{name}`"))?;
             nodes.insert(name.clone(), port.address());
-            serve(&mut tasks, &world, port, world.door(index), house::node_router(Arc::clone(&world), index));
+            serve(&mut tasks, &world, port.gate(world.door(index)).await, house::node_router(Arc::clone(&world), index));
         }
         let port = hold(settings.host, settings.house_port, "the house")?;
         let house_address = port.address();
         let (open, door) = watch::channel(Door::Open);
         let router = house::house_router().merge(agents::router()).with_state(Arc::clone(&world));
-        serve(&mut tasks, &world, port, door, router);
+        serve(&mut tasks, &world, port.gate(door).await, router);
         let counters = Arc::new(Counters::default());
         let mut wake = Vec::new();
         for port in &settings.wake_ports {
@@ -189,14 +189,14 @@ fn hold(host: IpAddr, port: u16, whose: &str) -> io::Result<Port> {
     Port::hold(SocketAddr::new(host, port)).map_err(|error| named(whose, port, &error))
 }
 
-fn serve(tasks: &mut JoinSet<()>, world: &Arc<World>, port: Port, door: watch::Receiver<Door>, router: Router) {
+fn serve(tasks: &mut JoinSet<()>, world: &Arc<World>, gate: Gate, router: Router) {
     let mut closing = world.closing();
     let service = router.into_make_service_with_connect_info::<Cut>();
     tasks.spawn(async move {
         let closed = async move {
             let _ = closing.wait_for(|closing| *closing).await;
         };
-        if let Err(error) = axum::serve(port.gate(door), service).with_graceful_shutdown(closed).await {
+        if let Err(error) = axum::serve(gate, service).with_graceful_shutdown(closed).await {
             tracing::warn!("a face ended: {error}");
         }
     });

@@ -6,7 +6,7 @@
 use crate::door::Door;
 use crate::meter::Meter;
 use crate::pages;
-use homeostat_model::Time;
+use homeostat_model::{Span, Time};
 use homeostat_sim::plant::{Applied, Exporter, Fault, Node, Op, OpKind, Plant, Power};
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -15,6 +15,8 @@ use tokio::sync::watch;
 
 /// Operations that are remembered; older ones are forgotten.
 const DID_MAX: usize = 1_000;
+/// The plant's own steps are at most this long.
+const STEP_MAX: Span = Span::from_secs(30);
 /// Nobody is left waiting for longer than this.
 const SILENCE_MAX: Duration = Duration::from_secs(600);
 
@@ -85,9 +87,15 @@ impl World {
         result
     }
 
-    /// Lets the plant's time pass until `now`; never back.
+    /// Lets the plant's time pass until `now`; never back. Counters follow each of the plant's own steps.
     pub fn advance(&self, now: Time) {
-        self.with(|plant| plant.advance(now));
+        let mut inner = self.lock();
+        let step = inner.plant.lab.scrape.min(STEP_MAX);
+        while inner.plant.now() < now {
+            let to = (inner.plant.now() + step).min(now);
+            inner.plant.advance(to);
+            self.follow(&mut inner);
+        }
     }
 
     /// Does something to the plant, as if it had come over the network, and remembers it.

@@ -52,10 +52,18 @@ fn watts(node: &Node) -> (f64, f64) {
 pub(crate) fn old(plant: &Plant, index: usize, meter: &Meter) -> String {
     let node = &plant.nodes[index];
     let mut page = Page::default();
-    page.gauge("kepler_exporter_build_info", "A metric with a constant '1' value labeled by version, revision, branch, os and arch from which kepler_exporter was built")
-        .put(&[("arch", "amd64"), ("branch", "main"), ("os", "linux"), ("revision", "v0.7.12"), ("version", "v0.7.12")], 1.0);
+    page.gauge(
+        "kepler_exporter_build_info",
+        "A metric with a constant '1' value labeled by version, revision, branch, os and arch from which kepler_exporter was built",
+    )
+    .put(&[("arch", "amd64"), ("branch", "main"), ("os", "linux"), ("revision", "v0.7.12"), ("version", "v0.7.12")], 1.0);
     page.counter("kepler_node_info", "Labeled node information").put(
-        &[("components_power_source", "rapl-sysfs"), ("cpu_architecture", "Alder Lake"), ("platform_power_source", "none"), ("source", "os")],
+        &[
+            ("components_power_source", "rapl-sysfs"),
+            ("cpu_architecture", "Alder Lake"),
+            ("platform_power_source", "none"),
+            ("source", "os"),
+        ],
         1.0,
     );
     for (name, zone, share) in [
@@ -78,19 +86,27 @@ pub(crate) fn new(plant: &Plant, index: usize, meter: &Meter) -> String {
     let (idle, active) = watts(node);
     let name = node.name.as_str();
     let mut page = Page::default();
-    page.gauge("kepler_build_info", "A metric with a constant '1' value labeled with version information").put(
-        &[("arch", "amd64"), ("branch", "main"), ("goversion", "go1.24.4"), ("revision", "v0.11.4"), ("version", "v0.11.4")],
-        1.0,
-    );
+    page.gauge("kepler_build_info", "A metric with a constant '1' value labeled with version information")
+        .put(&[("arch", "amd64"), ("branch", "main"), ("goversion", "go1.24.4"), ("revision", "v0.11.4"), ("version", "v0.11.4")], 1.0);
     let mut zones = |metric: &'static str, kind: &'static str, help: &str, value: f64| {
         page.family(metric, kind, help);
         for (zone, path, share) in ZONES {
             page.put(&[("node_name", name), ("path", path), ("zone", zone)], value * share);
         }
     };
-    zones("kepler_node_cpu_active_joules_total", "counter", "Energy consumption of cpu in active state at node level in joules", meter.active_joules);
+    zones(
+        "kepler_node_cpu_active_joules_total",
+        "counter",
+        "Energy consumption of cpu in active state at node level in joules",
+        meter.active_joules,
+    );
     zones("kepler_node_cpu_active_watts", "gauge", "Power consumption of cpu in active state at node level in watts", active);
-    zones("kepler_node_cpu_idle_joules_total", "counter", "Energy consumption of cpu in idle state at node level in joules", meter.idle_joules);
+    zones(
+        "kepler_node_cpu_idle_joules_total",
+        "counter",
+        "Energy consumption of cpu in idle state at node level in joules",
+        meter.idle_joules,
+    );
     zones("kepler_node_cpu_idle_watts", "gauge", "Power consumption of cpu in idle state at node level in watts", idle);
     zones(
         "kepler_node_cpu_joules_total",
@@ -99,7 +115,8 @@ pub(crate) fn new(plant: &Plant, index: usize, meter: &Meter) -> String {
         meter.active_joules + meter.idle_joules,
     );
     zones("kepler_node_cpu_watts", "gauge", "Power consumption of cpu at node level in watts", active + idle);
-    page.gauge("kepler_node_cpu_usage_ratio", "CPU usage ratio of a node (value between 0.0 and 1.0)").put(&[("node_name", name)], node.busy);
+    page.gauge("kepler_node_cpu_usage_ratio", "CPU usage ratio of a node (value between 0.0 and 1.0)")
+        .put(&[("node_name", name)], node.busy);
     let pods = pods(plant, index);
     if !pods.is_empty() {
         page.gauge("kepler_pod_cpu_watts", "Power consumption of cpu at pod level in watts");

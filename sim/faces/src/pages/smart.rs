@@ -38,7 +38,15 @@ fn attributes(node: &Node, disk: &Disk) -> [Attribute; 8] {
     let packed = celsius(node) + 20.0 * 65536.0 + 45.0 * 4_294_967_296.0;
     [
         attribute("5", "Reallocated_Sector_Ct", "PO--CK", rate, 90.0, disk.reallocated, worn(disk.reallocated)),
-        attribute("9", "Power_On_Hours", "-O--CK", "updated_online,event_count,auto_keep", 0.0, hours, (100.0 - hours / 1000.0).max(1.0).floor()),
+        attribute(
+            "9",
+            "Power_On_Hours",
+            "-O--CK",
+            "updated_online,event_count,auto_keep",
+            0.0,
+            hours,
+            (100.0 - hours / 1000.0).max(1.0).floor(),
+        ),
         attribute("12", "Power_Cycle_Count", "-O--CK", "updated_online,event_count,auto_keep", 0.0, disk.power_cycles, 100.0),
         attribute("187", "Reported_Uncorrect", "-O--CK", "updated_online,event_count,auto_keep", 0.0, disk.reported, worn(disk.reported)),
         attribute("194", "Temperature_Celsius", "-O---K", "updated_online,auto_keep", 0.0, packed, celsius(node)),
@@ -88,9 +96,7 @@ pub(crate) fn render(node: &Node) -> String {
 }
 
 fn one_attribute(page: &mut Page, disk: &Disk, attribute: &Attribute) {
-    for (kind, value) in
-        [("raw", attribute.raw), ("thresh", attribute.thresh), ("value", attribute.value), ("worst", attribute.value)]
-    {
+    for (kind, value) in [("raw", attribute.raw), ("thresh", attribute.thresh), ("value", attribute.value), ("worst", attribute.value)] {
         let labels = [
             ("attribute_flags_long", attribute.long),
             ("attribute_flags_short", attribute.short),
