@@ -1,8 +1,11 @@
-# The two commands of the README, and what developers need.
+# The commands of the README, and what developers need.
 CARGO ?= cargo
 DATA ?= data
 
-.PHONY: run test bench lint tools
+.PHONY: demo run test bench lint tools
+
+demo: ## builds the daemon and shows it at work on a simulated homelab; needs nothing, leaves nothing behind
+	$(CARGO) run --release --bin homeostat -- demo
 
 run: ## builds the daemon and lets it watch this machine
 	$(CARGO) run --release --bin homeostat -- run --data $(DATA)

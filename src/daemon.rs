@@ -236,7 +236,7 @@ pub fn check_sensors(config: &Config) -> Result<(), Vec<Fault>> {
     if faults.is_empty() { Ok(()) } else { Err(faults) }
 }
 
-pub(crate) async fn stop_signal() -> std::io::Result<&'static str> {
+async fn stop_signal() -> std::io::Result<&'static str> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {

@@ -15,7 +15,6 @@ pub mod story;
 pub mod terminal;
 pub mod view;
 
-use crate::daemon;
 use homeostat_model::{ActionId, Command};
 use keys::{Ui, Wish};
 use lines::Summary;
@@ -27,6 +26,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 use terminal::Guard;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// The classic lab.
 pub const CLASSIC_LAB: &str = include_str!("../../labs/classic/lab.yaml");
@@ -69,12 +69,14 @@ pub async fn run(mut options: Options) -> anyhow::Result<bool> {
     if options.headless {
         options.lasts.get_or_insert(HEADLESS_LASTS);
     }
+    // From here on a signal is heard and not obeyed at once, so that everything is given back.
+    let mut stops = Stops::listen()?;
     // The terminal is asked first: without one, nothing is started.
     let guard = if options.headless { None } else { Some(Guard::take()?) };
     let mut stage = Stage::open(&options).await?;
     let played = match guard {
-        Some(guard) => play_on_screen(guard, &mut stage).await,
-        None => play_in_lines(&mut stage, options.json).await,
+        Some(guard) => play_on_screen(guard, &mut stage, &mut stops).await,
+        None => play_in_lines(&mut stage, &mut stops, options.json).await,
     };
     stage.close().await;
     let last = played?;
@@ -92,10 +94,27 @@ fn print(line: &str) -> std::io::Result<bool> {
     }
 }
 
-async fn play_in_lines(stage: &mut Stage, json: bool) -> anyhow::Result<Screen> {
+/// What asks the demo to end: Ctrl-C where it is no key, `kill`, a terminal that is closed.
+struct Stops([Signal; 3]);
+
+impl Stops {
+    fn listen() -> std::io::Result<Stops> {
+        Ok(Stops([signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?]))
+    }
+
+    async fn asked(&mut self) {
+        let [interrupt, terminate, hangup] = &mut self.0;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    }
+}
+
+async fn play_in_lines(stage: &mut Stage, stops: &mut Stops, json: bool) -> anyhow::Result<Screen> {
     let mut before = stage.look().await?;
     stage.say(format!("the daemon's pages are at {}, its files in {}", stage.address(), stage.folder().display()));
-    let mut stopping = std::pin::pin!(daemon::stop_signal());
     loop {
         let now = stage.look().await?;
         for change in lines::changes(&before, &now) {
@@ -110,18 +129,14 @@ async fn play_in_lines(stage: &mut Stage, json: bool) -> anyhow::Result<Screen> 
         before = now;
         tokio::select! {
             () = tokio::time::sleep(LOOK_EVERY) => {}
-            signal = &mut stopping => {
-                signal?;
-                return Ok(before);
-            }
+            () = stops.asked() => return Ok(before),
             error = stage.ended() => return Err(error),
         }
     }
 }
 
-async fn play_on_screen(mut guard: Guard, stage: &mut Stage) -> anyhow::Result<Screen> {
+async fn play_on_screen(mut guard: Guard, stage: &mut Stage, stops: &mut Stops) -> anyhow::Result<Screen> {
     let mut ui = Ui::default();
-    let mut stopping = std::pin::pin!(daemon::stop_signal());
     let mut screen = stage.look().await?;
     loop {
         guard.terminal.draw(|frame| view::draw(frame, &screen, &ui))?;
@@ -136,10 +151,7 @@ async fn play_on_screen(mut guard: Guard, stage: &mut Stage) -> anyhow::Result<S
                 Some(_) => {}
                 None => anyhow::bail!("the terminal gives no keys any more"),
             },
-            signal = &mut stopping => {
-                signal?;
-                return Ok(screen);
-            }
+            () = stops.asked() => return Ok(screen),
             error = stage.ended() => return Err(error),
         }
         screen = stage.look().await?;

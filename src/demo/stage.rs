@@ -34,6 +34,9 @@ const INTERVAL: Span = Span::from_secs(15);
 /// How often the plant is brought up to the clock, in real time.
 const TICK: Duration = Duration::from_millis(20);
 
+/// How long something that was said stays on the screen.
+const SAID_FOR: Duration = Duration::from_secs(8);
+
 /// What a lab's folder holds.
 struct Files {
     lab: String,
@@ -56,6 +59,7 @@ pub struct Stage {
     answers: Vec<Answer>,
     answered: BTreeSet<String>,
     said: String,
+    said_at: Instant,
 }
 
 fn shipped(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -121,6 +125,7 @@ impl Stage {
             answers: story.chapters.iter().filter_map(|chapter| chapter.answer.clone()).collect(),
             answered: BTreeSet::new(),
             said: String::new(),
+            said_at: Instant::now(),
         })
     }
 
@@ -130,6 +135,9 @@ impl Stage {
     /// The daemon or its journal is gone.
     pub async fn look(&mut self) -> anyhow::Result<Screen> {
         let now = self.clock.now();
+        if self.said_at.elapsed() >= SAID_FOR {
+            self.said.clear();
+        }
         self.bring_work(now);
         self.hear()?;
         let looping = self.running.handle().ask(LoopView::of).await.context("ask the daemon how it stands")?;
@@ -156,7 +164,7 @@ impl Stage {
                     queue.waiting.extend((0..jobs.count).map(|_| at));
                 }
             });
-            self.said = format!("{} jobs came for {}", jobs.count, jobs.queue);
+            self.say(format!("{} jobs came for {}", jobs.count, jobs.queue));
         }
     }
 
@@ -191,7 +199,7 @@ impl Stage {
 
     /// Says something on the screen.
     pub fn say(&mut self, text: impl Into<String>) {
-        self.said = text.into();
+        (self.said, self.said_at) = (text.into(), Instant::now());
     }
 
     /// Ends when the daemon's HTTP interface has ended by itself.
@@ -214,9 +222,9 @@ impl Stage {
             match self.order(command).await {
                 Ok(()) => {
                     self.answered.insert(line.id.clone());
-                    self.said = format!("nobody is at a screen, so `{PERSON}` {word} {}: {} {}", line.id, line.verb, line.target);
+                    self.say(format!("nobody is at a screen, so `{PERSON}` {word} {}: {} {}", line.id, line.verb, line.target));
                 }
-                Err(why) => self.said = format!("`{PERSON}` could not answer {}: {why}", line.id),
+                Err(why) => self.say(format!("`{PERSON}` could not answer {}: {why}", line.id)),
             }
         }
     }
