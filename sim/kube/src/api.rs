@@ -88,7 +88,7 @@ pub(crate) fn answer(world: &mut World, call: &Call) -> Result<Answer, ApiError>
         Route::Health => Ok(Answer::Text("ok".into())),
         // The empty protobuf document is an empty one: kubectl before 1.27 then leaves validation to the server.
         Route::OpenApiV2 if call.accept.contains("protobuf") => {
-            Ok(Answer::Raw("application/com.github.proto-openapi.spec.v2@v1.0+protobuf", Vec::new()))
+            Ok(Answer::Raw("application/com.github.proto-openapi.spec.v2.v1.0+protobuf", Vec::new()))
         }
         Route::OpenApiV2 => ok(discovery::openapi_v2(world)),
         Route::OpenApiIndex => ok(discovery::openapi_index(world)),
