@@ -45,6 +45,21 @@ pub(crate) fn router() -> Router<Arc<World>> {
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
 }
 
+/// The answer to a request that goes no further.
+struct Refusal(Box<Response>);
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        *self.0
+    }
+}
+
+impl From<Response> for Refusal {
+    fn from(response: Response) -> Refusal {
+        Refusal(Box::new(response))
+    }
+}
+
 fn refuse(status: StatusCode, why: impl Into<String>) -> Response {
     (status, Json(json!({ "error": why.into() }))).into_response()
 }
@@ -54,9 +69,9 @@ fn gone(what: &str, name: &str) -> Response {
 }
 
 /// Reads a request's body.
-fn body<T: for<'de> Deserialize<'de>>(bytes: &Bytes, like: &str) -> Result<T, Response> {
+fn body<T: for<'de> Deserialize<'de>>(bytes: &Bytes, like: &str) -> Result<T, Refusal> {
     serde_json::from_slice(bytes)
-        .map_err(|error| refuse(StatusCode::BAD_REQUEST, format!("the body cannot be read: {error}; expected {like}")))
+        .map_err(|error| refuse(StatusCode::BAD_REQUEST, format!("the body cannot be read: {error}; expected {like}")).into())
 }
 
 fn found(value: Option<Value>, what: &str, name: &str) -> Response {
@@ -108,15 +123,15 @@ fn op(does: OpKind, target: String) -> Op {
 }
 
 /// Waits for a node's agent; the answer if it has none.
-async fn reach(world: &World, line: &Cut, node: &str) -> Result<usize, Response> {
+async fn reach(world: &World, line: &Cut, node: &str) -> Result<usize, Refusal> {
     let index = world.with(|plant| plant.node_index(node)).ok_or_else(|| gone("node", node))?;
     world.pass(index).await.map_err(|()| cut(line))?;
     Ok(index)
 }
 
 /// Whether what is not a node can be reached.
-fn road(world: &World, line: &Cut) -> Result<(), Response> {
-    if world.road() == Door::Open { Ok(()) } else { Err(cut(line)) }
+fn road(world: &World, line: &Cut) -> Result<(), Refusal> {
+    if world.road() == Door::Open { Ok(()) } else { Err(cut(line).into()) }
 }
 
 fn filesystem_value(fs: &Filesystem) -> Value {
@@ -150,12 +165,12 @@ fn node_value(node: &Node) -> Value {
     })
 }
 
-async fn agent(State(world): Shared, ConnectInfo(line): Line, Path(node): Path<String>) -> Result<Response, Response> {
+async fn agent(State(world): Shared, ConnectInfo(line): Line, Path(node): Path<String>) -> Result<Response, Refusal> {
     let index = reach(&world, &line, &node).await?;
     Ok(Json(world.with(|plant| node_value(&plant.nodes[index]))).into_response())
 }
 
-async fn sleep(State(world): Shared, ConnectInfo(line): Line, Path(node): Path<String>) -> Result<Response, Response> {
+async fn sleep(State(world): Shared, ConnectInfo(line): Line, Path(node): Path<String>) -> Result<Response, Refusal> {
     reach(&world, &line, &node).await?;
     Ok(perform(&world, &line, "sleep", op(OpKind::Sleep, format!("node/{node}"))).await)
 }
@@ -170,56 +185,56 @@ async fn filesystem(
     ConnectInfo(line): Line,
     Path(node): Path<String>,
     Query(at): Query<Mounted>,
-) -> Result<Response, Response> {
+) -> Result<Response, Refusal> {
     reach(&world, &line, &node).await?;
     let value = world.with(|plant| plant.filesystem(&format!("{node}:{}", at.mountpoint)).map(filesystem_value));
     Ok(found(value, "filesystem", &at.mountpoint))
 }
 
-async fn clean(State(world): Shared, ConnectInfo(line): Line, Path(node): Path<String>, bytes: Bytes) -> Result<Response, Response> {
+async fn clean(State(world): Shared, ConnectInfo(line): Line, Path(node): Path<String>, bytes: Bytes) -> Result<Response, Refusal> {
     reach(&world, &line, &node).await?;
     let at: Mounted = body(&bytes, r#"{"mountpoint": "/srv"}"#)?;
     let name = format!("{node}:{}", at.mountpoint);
     if world.with(|plant| plant.filesystem(&name).is_none()) {
-        return Err(gone("filesystem", &name));
+        return Err(Refusal::from(gone("filesystem", &name)));
     }
     Ok(perform(&world, &line, "clean", op(OpKind::Clean, format!("filesystem/{name}"))).await)
 }
 
-async fn disk(State(world): Shared, ConnectInfo(line): Line, Path((node, disk)): Path<(String, String)>) -> Result<Response, Response> {
+async fn disk(State(world): Shared, ConnectInfo(line): Line, Path((node, disk)): Path<(String, String)>) -> Result<Response, Refusal> {
     reach(&world, &line, &node).await?;
     Ok(found(world.with(|plant| plant.disk(&format!("{node}:{disk}")).map(disk_value)), "disk", &disk))
 }
 
-async fn evacuate(State(world): Shared, ConnectInfo(line): Line, Path((node, disk)): Path<(String, String)>) -> Result<Response, Response> {
+async fn evacuate(State(world): Shared, ConnectInfo(line): Line, Path((node, disk)): Path<(String, String)>) -> Result<Response, Refusal> {
     reach(&world, &line, &node).await?;
     let name = format!("{node}:{disk}");
     if world.with(|plant| plant.disk(&name).is_none()) {
-        return Err(gone("disk", &name));
+        return Err(Refusal::from(gone("disk", &name)));
     }
     Ok(perform(&world, &line, "evacuate", op(OpKind::Evacuate, format!("disk/{name}"))).await)
 }
 
 /// A node's plug; it has power as long as the feed has.
-fn plugged(world: &World, line: &Cut, node: &str) -> Result<Value, Response> {
+fn plugged(world: &World, line: &Cut, node: &str) -> Result<Value, Refusal> {
     road(world, line)?;
     let plug = |node: &Node| {
         (node.power != Power::Unpowered)
             .then(|| json!({ "node": node.name, "on": node.power != Power::Off, "watts": node.watts, "joules": node.joules }))
     };
-    world.with(|plant| plant.node(node).map(plug)).ok_or_else(|| gone("plug", node))?.ok_or_else(|| cut(line))
+    world.with(|plant| plant.node(node).map(plug)).ok_or_else(|| gone("plug", node))?.ok_or_else(|| cut(line).into())
 }
 
-async fn plug(State(world): Shared, ConnectInfo(line): Line, Path(node): Path<String>) -> Result<Response, Response> {
+async fn plug(State(world): Shared, ConnectInfo(line): Line, Path(node): Path<String>) -> Result<Response, Refusal> {
     Ok(Json(plugged(&world, &line, &node)?).into_response())
 }
 
-async fn switch(State(world): Shared, ConnectInfo(line): Line, Path((node, what)): Path<(String, String)>) -> Result<Response, Response> {
+async fn switch(State(world): Shared, ConnectInfo(line): Line, Path((node, what)): Path<(String, String)>) -> Result<Response, Refusal> {
     plugged(&world, &line, &node)?;
     let does = match what.as_str() {
         "cycle" => OpKind::PowerCycle,
         "off" => OpKind::PowerOff,
-        _ => return Err(gone("request", &what)),
+        _ => return Err(Refusal::from(gone("request", &what))),
     };
     Ok(perform(&world, &line, &what, op(does, format!("node/{node}"))).await)
 }
@@ -236,12 +251,12 @@ fn service_value(plant: &Plant, name: &str) -> Option<Value> {
     }))
 }
 
-async fn service(State(world): Shared, ConnectInfo(line): Line, Path(name): Path<String>) -> Result<Response, Response> {
+async fn service(State(world): Shared, ConnectInfo(line): Line, Path(name): Path<String>) -> Result<Response, Refusal> {
     road(&world, &line)?;
     Ok(found(world.with(|plant| service_value(plant, &name)), "service", &name))
 }
 
-async fn restart(State(world): Shared, ConnectInfo(line): Line, Path(name): Path<String>) -> Result<Response, Response> {
+async fn restart(State(world): Shared, ConnectInfo(line): Line, Path(name): Path<String>) -> Result<Response, Refusal> {
     road(&world, &line)?;
     world.with(|plant| plant.service_index(&name)).ok_or_else(|| gone("service", &name))?;
     Ok(perform(&world, &line, "restart", op(OpKind::Restart, format!("service/{name}"))).await)
@@ -252,12 +267,12 @@ struct Wish {
     replicas: u32,
 }
 
-async fn replicas(State(world): Shared, ConnectInfo(line): Line, Path(name): Path<String>, bytes: Bytes) -> Result<Response, Response> {
+async fn replicas(State(world): Shared, ConnectInfo(line): Line, Path(name): Path<String>, bytes: Bytes) -> Result<Response, Refusal> {
     road(&world, &line)?;
     world.with(|plant| plant.service_index(&name)).ok_or_else(|| gone("service", &name))?;
     let wish: Wish = body(&bytes, r#"{"replicas": 3}"#)?;
     if wish.replicas > REPLICAS_MAX {
-        return Err(refuse(StatusCode::BAD_REQUEST, format!("{} replicas: expected at most {REPLICAS_MAX}", wish.replicas)));
+        return Err(refuse(StatusCode::BAD_REQUEST, format!("{} replicas: expected at most {REPLICAS_MAX}", wish.replicas)).into());
     }
     let op = Op { replicas: Some(wish.replicas), ..op(OpKind::Scale, format!("service/{name}")) };
     Ok(perform(&world, &line, "replicas", op).await)
@@ -278,13 +293,13 @@ fn pod_value(plant: &Plant, name: &str) -> Option<Value> {
 }
 
 /// A pod by namespace and name; the plant's own index does not look at the namespace.
-fn look_pod(world: &World, line: &Cut, namespace: &str, pod: &str) -> Result<Value, Response> {
+fn look_pod(world: &World, line: &Cut, namespace: &str, pod: &str) -> Result<Value, Refusal> {
     road(world, line)?;
     let value = world.with(|plant| pod_value(plant, pod)).filter(|value| value["namespace"] == namespace);
-    value.ok_or_else(|| gone("pod", &format!("{namespace}/{pod}")))
+    value.ok_or_else(|| gone("pod", &format!("{namespace}/{pod}")).into())
 }
 
-async fn pod(State(world): Shared, ConnectInfo(line): Line, Path((namespace, pod)): Path<(String, String)>) -> Result<Response, Response> {
+async fn pod(State(world): Shared, ConnectInfo(line): Line, Path((namespace, pod)): Path<(String, String)>) -> Result<Response, Refusal> {
     Ok(Json(look_pod(&world, &line, &namespace, &pod)?).into_response())
 }
 
@@ -292,7 +307,7 @@ async fn delete_pod(
     State(world): Shared,
     ConnectInfo(line): Line,
     Path((namespace, pod)): Path<(String, String)>,
-) -> Result<Response, Response> {
+) -> Result<Response, Refusal> {
     look_pod(&world, &line, &namespace, &pod)?;
     Ok(perform(&world, &line, "delete-pod", op(OpKind::DeletePod, format!("pod/{namespace}/{pod}"))).await)
 }
@@ -302,12 +317,12 @@ fn certificate_value(plant: &Plant, name: &str) -> Option<Value> {
     Some(json!({ "certificate": name, "expires": certificate.expires.seconds(), "days_left": certificate.days_left(plant.now()) }))
 }
 
-async fn certificate(State(world): Shared, ConnectInfo(line): Line, Path(name): Path<String>) -> Result<Response, Response> {
+async fn certificate(State(world): Shared, ConnectInfo(line): Line, Path(name): Path<String>) -> Result<Response, Refusal> {
     road(&world, &line)?;
     Ok(found(world.with(|plant| certificate_value(plant, &name)), "certificate", &name))
 }
 
-async fn renew(State(world): Shared, ConnectInfo(line): Line, Path(name): Path<String>) -> Result<Response, Response> {
+async fn renew(State(world): Shared, ConnectInfo(line): Line, Path(name): Path<String>) -> Result<Response, Refusal> {
     road(&world, &line)?;
     world.with(|plant| certificate_value(plant, &name)).ok_or_else(|| gone("certificate", &name))?;
     Ok(perform(&world, &line, "renew", op(OpKind::RenewCertificate, format!("certificate/{name}"))).await)

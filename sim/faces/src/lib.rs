@@ -34,6 +34,7 @@
 //! that begins with `http.` and does the same; for packets, every `wake` verb.
 
 mod agents;
+mod bridge;
 mod door;
 mod house;
 mod meter;
@@ -44,7 +45,6 @@ mod server;
 mod wol;
 mod world;
 
-pub use door::Door;
 pub use page::CONTENT_TYPE;
 pub use screen::{FaultView, NodeView, QueueView, ServiceView, Summary};
 pub use server::{Faces, FacesSettings};

@@ -3,12 +3,17 @@
 //! Deliberately absent: any address beyond loopback (there is no authentication, so such a setting is refused). An editor breaks this by leaving
 //! a task behind after [`Faces::stop`].
 
+use crate::bridge::Bridge;
 use crate::door::{Cut, Door, Gate, Port};
 use crate::screen::Summary;
 use crate::wol::{self, Counters, WakeCounts};
 use crate::world::{KeplerAge, World};
 use crate::{agents, house};
 use axum::Router;
+use axum::extract::{ConnectInfo, Request, State};
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use homeostat_kube_face::KubeServer;
 use homeostat_model::Time;
 use homeostat_sim::plant::Plant;
 use std::collections::BTreeMap;
@@ -34,6 +39,8 @@ pub struct FacesSettings {
     pub house_port: u16,
     /// The UDP ports for magic packets; 0 is any free one.
     pub wake_ports: Vec<u16>,
+    /// The port of the Kubernetes API; 0 is any free one, `None` shows no cluster.
+    pub kube_port: Option<u16>,
     /// Which Kepler a node runs, by the node's name; others have a new one and an old one in turn, in the lab file's order.
     pub kepler: BTreeMap<String, KeplerAge>,
     /// How often the plant is brought up to the clock, in real time.
@@ -50,6 +57,7 @@ impl FacesSettings {
             node_ports: BTreeMap::new(),
             house_port: 0,
             wake_ports: vec![0],
+            kube_port: Some(0),
             kepler: BTreeMap::new(),
             tick: Duration::from_millis(50),
             clock,
@@ -65,6 +73,7 @@ pub struct Faces {
     house: SocketAddr,
     wake: Vec<SocketAddr>,
     counters: Arc<Counters>,
+    kube: Option<(SocketAddr, KubeServer)>,
     tasks: JoinSet<()>,
     /// Kept open: the house is always there.
     _open: watch::Sender<Door>,
@@ -99,7 +108,18 @@ impl Faces {
         let house_address = port.address();
         let (open, door) = watch::channel(Door::Open);
         let router = house::house_router().merge(agents::router()).with_state(Arc::clone(&world));
-        serve(&mut tasks, &world, port.gate(door).await, router);
+        serve(&mut tasks, &world, port.gate(door.clone()).await, router);
+        let (bridge, kube) = match settings.kube_port {
+            None => (None, None),
+            Some(port) => {
+                let port = hold(settings.host, port, "the Kubernetes API")?;
+                let bridge = Bridge::new(&world);
+                let shown = (port.address(), bridge.kube().clone());
+                let guarded = shown.1.router().layer(middleware::from_fn_with_state(Arc::clone(&world), guard));
+                serve(&mut tasks, &world, port.gate(door).await, guarded);
+                (Some(bridge), Some(shown))
+            }
+        };
         let counters = Arc::new(Counters::default());
         let mut wake = Vec::new();
         for port in &settings.wake_ports {
@@ -107,9 +127,9 @@ impl Faces {
             wake.push(socket.local_addr()?);
             tasks.spawn(wol::listen(socket, Arc::clone(&world), Arc::clone(&counters)));
         }
-        tasks.spawn(tick(Arc::clone(&world), settings.clock, settings.tick));
+        tasks.spawn(tick(Arc::clone(&world), settings.clock, settings.tick, bridge));
         let kepler = names.into_iter().zip(ages).collect();
-        Ok(Faces { world, nodes, kepler, house: house_address, wake, counters, tasks, _open: open })
+        Ok(Faces { world, nodes, kepler, house: house_address, wake, counters, kube, tasks, _open: open })
     }
 
     /// The plant behind the faces.
@@ -126,6 +146,16 @@ impl Faces {
     /// The address of the house's pages and the agents.
     pub fn house(&self) -> SocketAddr {
         self.house
+    }
+
+    /// The address of the Kubernetes API: plain HTTP, no token.
+    pub fn kube(&self) -> Option<SocketAddr> {
+        self.kube.as_ref().map(|(address, _)| *address)
+    }
+
+    /// The cluster behind that address, to add objects and faults of its own.
+    pub fn cluster(&self) -> Option<&KubeServer> {
+        self.kube.as_ref().map(|(_, server)| server)
     }
 
     /// Where magic packets are heard.
@@ -150,7 +180,7 @@ impl Faces {
 
     /// Ends everything: listeners, connections, the clock's task. Gives the world back, with the plant as it is then.
     pub async fn stop(mut self) -> Arc<World> {
-        self.world.close();
+        self.close();
         let ended = async { while self.tasks.join_next().await.is_some() {} };
         if tokio::time::timeout(STOP_WAIT, ended).await.is_err() {
             tracing::warn!("the faces did not end within {STOP_WAIT:?} and were ended by force");
@@ -160,10 +190,32 @@ impl Faces {
     }
 }
 
+impl Faces {
+    /// Ends watches and waiting, and lets nobody in any more.
+    fn close(&self) {
+        self.world.close();
+        if let Some((_, server)) = &self.kube {
+            server.stop();
+        }
+    }
+}
+
 impl Drop for Faces {
     fn drop(&mut self) {
-        self.world.close();
+        self.close();
     }
+}
+
+/// The cluster can be reached like any other machine, and without its quorum it answers nobody.
+async fn guard(State(world): State<Arc<World>>, ConnectInfo(line): ConnectInfo<Cut>, request: Request, next: Next) -> Response {
+    if world.road() != Door::Open {
+        return house::cut(&line);
+    }
+    if !world.with(|plant| plant.has_quorum()) {
+        world.silence().await;
+        return house::cut(&line);
+    }
+    next.run(request).await
 }
 
 fn check(plant: &Plant, settings: &FacesSettings) -> io::Result<()> {
@@ -202,15 +254,20 @@ fn serve(tasks: &mut JoinSet<()>, world: &Arc<World>, gate: Gate, router: Router
     });
 }
 
-/// Brings the plant up to the clock, again and again.
-async fn tick(world: Arc<World>, clock: Arc<dyn Fn() -> Time + Send + Sync>, every: Duration) {
+/// Brings the plant up to the clock, again and again, and the cluster to the plant.
+async fn tick(world: Arc<World>, clock: Arc<dyn Fn() -> Time + Send + Sync>, every: Duration, mut bridge: Option<Bridge>) {
     let mut closing = world.closing();
     let mut ticks = tokio::time::interval(every);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     loop {
         tokio::select! {
             _ = closing.wait_for(|closing| *closing) => return,
-            _ = ticks.tick() => world.advance(clock()),
+            _ = ticks.tick() => {
+                world.advance(clock());
+                if let Some(bridge) = &mut bridge {
+                    bridge.sync(&world);
+                }
+            }
         }
     }
 }

@@ -104,10 +104,18 @@ impl House {
 
 /// A bare HTTP/1.1 request on a connection of its own; status and body.
 pub async fn request(address: SocketAddr, method: &str, path: &str, body: &str) -> Result<(u16, String), String> {
+    request_of(address, method, path, "application/json", body).await
+}
+
+/// The same with a body of some kind.
+pub async fn request_of(address: SocketAddr, method: &str, path: &str, kind: &str, body: &str) -> Result<(u16, String), String> {
     let fail = |error: std::io::Error| error.to_string();
     let exchange = async {
         let mut stream = TcpStream::connect(address).await.map_err(fail)?;
-        let head = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
         stream.write_all(head.as_bytes()).await.map_err(fail)?;
         stream.write_all(body.as_bytes()).await.map_err(fail)?;
         let mut answer = Vec::new();

@@ -2,7 +2,7 @@
 
 use crate::lab::{House, get, until};
 use crate::reads::Reader;
-use homeostat_faces::{Door, KeplerAge};
+use homeostat_faces::KeplerAge;
 use homeostat_model::{Health, SeriesKey, Span};
 use homeostat_sim::plant::{Exporter, Fault};
 use tokio::net::TcpStream;
@@ -187,10 +187,10 @@ async fn what_is_off_refuses_and_what_hangs_does_not_answer() {
     let brain = house.node("brain");
     // Neither made nor refused: nothing happens at all.
     until("the hung node is silent", || async {
-        matches!(tokio::time::timeout(std::time::Duration::from_millis(300), TcpStream::connect(brain)).await, Err(_))
+        tokio::time::timeout(std::time::Duration::from_millis(300), TcpStream::connect(brain)).await.is_err()
     })
     .await;
-    assert_eq!(house.faces.world().with(|plant| plant.node("brain").unwrap().answers()), false);
+    assert!(!house.faces.world().with(|plant| plant.node("brain").unwrap().answers()));
     house.faces.world().with(|plant| {
         let hang = plant.active.iter().position(|active| matches!(active.fault, Fault::Hang { .. })).unwrap();
         plant.active[hang].until = Some(plant.now());
@@ -243,7 +243,6 @@ async fn blindness_of_the_house_and_of_the_engine() {
     assert_eq!(get(house.node("brain"), "/metrics").await.0, 200, "its own node is there");
     let (status, plant) = crate::lab::json(address, "GET", "/plant", "").await;
     assert_eq!((status, plant["faults"][1]["fault"].as_str()), (200, Some("engine-cut-off")), "the screen sees everything");
-    assert_ne!(Door::Open, Door::Shut);
     house.faces.stop().await;
 }
 
