@@ -27,7 +27,6 @@ fn main() {
 /// Writes an array of (name, text) of every policy in a folder, by name.
 fn list(folder: &str, to: &str) {
     println!("cargo::rerun-if-changed={folder}");
-    let root = std::env::var("CARGO_MANIFEST_DIR").unwrap_or_default();
     let mut files = Vec::new();
     collect(Path::new(folder), &mut files);
     files.retain(|path| path.extension().is_some_and(|e| e == "rhai"));
@@ -36,7 +35,8 @@ fn list(folder: &str, to: &str) {
         .iter()
         .map(|path| {
             let name = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-            format!("({name:?}, include_str!({:?}))", Path::new(&root).join(path).display().to_string())
+            // Relative to the package: a checkout that is moved stays right.
+            format!("({name:?}, include_str!(concat!(env!(\"CARGO_MANIFEST_DIR\"), {:?})))", format!("/{}", path.display()))
         })
         .collect();
     let out = std::env::var("OUT_DIR").unwrap_or_default();

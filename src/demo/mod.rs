@@ -1,10 +1,11 @@
 //! `homeostat demo`: the plant, its network faces, and the real daemon against them, in faster time, with a story to watch.
 //!
 //! Reading order: `story` (what goes wrong, and what proves a chapter), `house` (the daemon's configuration for the plant), `stage` (plant
-//! and daemon together), `screen` (what is shown, as data), `view` (drawn), `lines` (printed), `keys` (what people do), `terminal` and
+//! and daemon together), `cluster` (the plant's pods in the Kubernetes face), `screen` (what is shown, as data), `view` (drawn), `lines` (printed), `keys` (what people do), `terminal` and
 //! `folder` (what must be given back). Deliberately absent: any rule of its own; the daemon is the one that `homeostat run` starts. An editor breaks this by
 //! letting the daemon see the plant past its sensors.
 
+pub mod cluster;
 pub mod folder;
 pub mod house;
 pub mod keys;
@@ -114,7 +115,8 @@ impl Stops {
 
 async fn play_in_lines(stage: &mut Stage, stops: &mut Stops, json: bool) -> anyhow::Result<Screen> {
     let mut before = stage.look().await?;
-    stage.say(format!("the daemon's pages are at {}, its files in {}", stage.address(), stage.folder().display()));
+    let (address, folder, cluster) = (stage.address(), stage.folder().display().to_string(), stage.cluster());
+    stage.say(format!("the daemon's pages are at {address}, its files in {folder}; the house's cluster: kubectl --server {cluster}"));
     loop {
         let now = stage.look().await?;
         for change in lines::changes(&before, &now) {

@@ -3,8 +3,9 @@
 //! The daemon is started as `homeostat run` starts it, from a `homeostat.yaml` in the demo's folder, and reaches the plant over loopback
 //! alone. Deliberately absent: drawing, printing, waiting. An editor breaks this by handing the daemon anything but addresses.
 
+use super::cluster::Cluster;
 use super::folder::Folder;
-use super::house;
+use super::house::{self, House, NodeFace};
 use super::screen::{LoopView, NodeView, PlantView, Screen, ServiceView};
 use super::story::{Answer, Jobs, Says, Story, Witness, fits};
 use super::{CLASSIC_LAB, CLASSIC_POLICIES, CLASSIC_STORY, Options};
@@ -48,6 +49,7 @@ struct Files {
 pub struct Stage {
     folder: Folder,
     faces: Faces,
+    cluster: Cluster,
     running: Running,
     clock: Arc<ScaledClock>,
     began: Time,
@@ -103,10 +105,22 @@ impl Stage {
         plant.plan(story.faults());
         let clock = Arc::new(ScaledClock::new(began, options.speed));
         let faces = start_faces(plant, Arc::clone(&clock)).await?;
-        let started = start_daemon(&folder, &files, &lab, &faces, &story, options, Arc::clone(&clock)).await;
+        let cluster = match Cluster::start(Arc::clone(faces.world()), Arc::clone(&clock)).await {
+            Ok(cluster) => cluster,
+            Err(error) => {
+                faces.stop().await;
+                return Err(anyhow::Error::from(error).context("start the plant's Kubernetes API"));
+            }
+        };
+        let house = house_of(&lab, &faces, &cluster);
+        let started = match house {
+            Ok(house) => start_daemon(&folder, &files, &lab, &house, &story, options, Arc::clone(&clock)).await,
+            Err(error) => Err(error),
+        };
         let (running, reader) = match started {
             Ok(started) => started,
             Err(error) => {
+                cluster.stop().await;
                 faces.stop().await;
                 return Err(error);
             }
@@ -114,6 +128,7 @@ impl Stage {
         Ok(Stage {
             folder,
             faces,
+            cluster,
             running,
             clock,
             began,
@@ -180,6 +195,11 @@ impl Stage {
     /// Where the daemon's pages are.
     pub fn address(&self) -> String {
         format!("http://{}/", self.running.listen())
+    }
+
+    /// Where the plant's Kubernetes API is.
+    pub fn cluster(&self) -> String {
+        format!("http://{}", self.cluster.address())
     }
 
     /// Where the demo's files are.
@@ -256,6 +276,7 @@ impl Stage {
     /// Stops the daemon, then the faces; the folder goes last.
     pub async fn close(self) {
         self.running.stop().await;
+        self.cluster.stop().await;
         self.faces.stop().await;
         drop(self.folder);
     }
@@ -292,7 +313,7 @@ async fn start_faces(plant: Plant, clock: Arc<ScaledClock>) -> anyhow::Result<Fa
 }
 
 /// Where the faces are.
-fn house_of(lab: &Lab, faces: &Faces) -> anyhow::Result<house::House> {
+fn house_of(lab: &Lab, faces: &Faces, cluster: &Cluster) -> anyhow::Result<House> {
     let base = format!("http://{}", faces.house());
     let face = |node: &homeostat_sim::lab::NodeSpec| {
         let tcp = *faces.nodes().get(&node.name).with_context(|| format!("the node {} has no face", node.name))?;
@@ -304,16 +325,16 @@ fn house_of(lab: &Lab, faces: &Faces) -> anyhow::Result<house::House> {
         if !node.disks.is_empty() {
             pages.push(("smart".into(), format!("http://{tcp}/smart/metrics")));
         }
-        Ok(house::NodeFace { name: node.name.clone(), mac: node.mac.clone(), tcp, pages })
+        Ok(NodeFace { name: node.name.clone(), mac: node.mac.clone(), tcp, pages })
     };
-    Ok(house::House {
+    Ok(House {
         nodes: lab.nodes.iter().map(face).collect::<anyhow::Result<_>>()?,
         pages: vec![
             ("kube-state-metrics".into(), format!("{base}/kube-state-metrics/metrics")),
             ("lab".into(), format!("{base}/lab/metrics")),
         ],
         probes: lab.services.iter().map(|service| (service.name.clone(), format!("{base}/probe?target={}", service.name))).collect(),
-        pod: format!("{base}/pods/{{namespace}}/{{pod}}"),
+        pod: format!("http://{}/api/v1/namespaces/{{namespace}}/pods/{{pod}}", cluster.address()),
         agents: base,
         wake: *faces.wake().first().context("nobody listens for magic packets")?,
     })
@@ -324,7 +345,7 @@ async fn start_daemon(
     folder: &Folder,
     files: &Files,
     lab: &Lab,
-    faces: &Faces,
+    house: &House,
     story: &Story,
     options: &Options,
     clock: Arc<ScaledClock>,
@@ -333,7 +354,7 @@ async fn start_daemon(
     for (name, text) in shipped(SHIPPED).iter().chain(&files.policies) {
         folder.write(&format!("policies/{name}.rhai"), text)?;
     }
-    let mut value = house::config(lab, &house_of(lab, faces)?, INTERVAL, &story.config);
+    let mut value = house::config(lab, house, INTERVAL, &story.config);
     value["policies"]["dir"] = folder.path().join("policies").display().to_string().into();
     let path = folder.write("homeostat.yaml", &serde_saphyr::to_string(&value).context("write the demo's configuration")?)?;
     let data = folder.path().join("data");
