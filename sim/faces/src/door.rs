@@ -21,7 +21,7 @@ use tokio::sync::watch;
 const CONNECTIONS_MAX: usize = 256;
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 128;
-/// Between two tries to open a port.
+/// Between two tries to open a port; how long a connection to ourselves may take.
 const RETRY: Duration = Duration::from_millis(100);
 
 /// How a machine meets a connection.
@@ -67,7 +67,11 @@ impl Port {
     async fn hang(&self) -> io::Result<State> {
         // Linux lets one connection more than the backlog into the queue, and drops every later SYN.
         let listener = self.listen(0)?;
-        let first = TcpStream::connect(self.address).await?;
+        // Where somebody else was first, the queue is full as well, and this one is left waiting.
+        let first = match tokio::time::timeout(RETRY, TcpStream::connect(self.address)).await {
+            Ok(first) => Some(first?),
+            Err(_) => None,
+        };
         Ok(State::Silent { _listener: listener, _first: first })
     }
 }
@@ -83,7 +87,7 @@ fn socket(address: SocketAddr) -> io::Result<TcpSocket> {
 enum State {
     Open(TcpListener),
     Shut,
-    Silent { _listener: TcpListener, _first: TcpStream },
+    Silent { _listener: TcpListener, _first: Option<TcpStream> },
 }
 
 /// A listener that opens, refuses and hangs as its door says, and whose connections can be cut.

@@ -30,6 +30,11 @@
 //! | `POST /certificates/{name}/renew` | gets a new one |
 //! | `GET /plant` | the screen's summary; answers whatever is wrong in the house |
 //!
+//! # The cluster
+//! [`Faces::kube`] is a Kubernetes API ([`homeostat_kube_face`]) that shows the plant: nodes with their Ready condition, each service as a
+//! Deployment with pods under the plant's names, its autoscaler as a HorizontalPodAutoscaler, its GitOps owner as Argo CD's mark. Scaling, a
+//! rollout's restart, deleting or evicting a pod, and cordoning there are done to the plant.
+//!
 //! Lies of the plant ([`homeostat_sim::plant::Lie`]) are told here: for `http.<last word of the request>` and for every verb of the lab file
 //! that begins with `http.` and does the same; for packets, every `wake` verb.
 
@@ -47,6 +52,6 @@ mod world;
 
 pub use page::CONTENT_TYPE;
 pub use screen::{FaultView, NodeView, QueueView, ServiceView, Summary};
-pub use server::{Faces, FacesSettings};
+pub use server::{Faces, FacesSettings, PageAddress};
 pub use wol::WakeCounts;
 pub use world::{Did, KeplerAge, World};

@@ -65,6 +65,19 @@ impl FacesSettings {
     }
 }
 
+/// One page of metrics, as a scraper's configuration names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PageAddress {
+    /// The exporter's job: `node`, `kepler`, `smartctl`, `kube-state-metrics`, `lab`, `blackbox`.
+    pub job: &'static str,
+    /// Where it is: `http://127.0.0.1:34567/metrics`.
+    pub url: String,
+    /// The node that it tells of; `None` for the house.
+    pub node: Option<String>,
+    /// What a probe probes: the name of a service or a certificate.
+    pub target: Option<String>,
+}
+
 /// The faces of a plant, as long as this lives; [`Faces::stop`] ends them in order, dropping ends them at once.
 pub struct Faces {
     world: Arc<World>,
@@ -161,6 +174,32 @@ impl Faces {
     /// Where magic packets are heard.
     pub fn wake(&self) -> &[SocketAddr] {
         &self.wake
+    }
+
+    /// Every page that there is. `/smart` only where there are disks; a probe for each service (by HTTP) and certificate (by TLS).
+    pub fn pages(&self) -> Vec<PageAddress> {
+        let mut pages = Vec::new();
+        let mut add = |job, url: String, node: Option<&str>, target: Option<&str>| {
+            pages.push(PageAddress { job, url, node: node.map(str::to_owned), target: target.map(str::to_owned) });
+        };
+        self.world.with(|plant| {
+            for node in &plant.nodes {
+                let (name, base) = (Some(node.name.as_str()), format!("http://{}", self.nodes[&node.name]));
+                add("node", format!("{base}/metrics"), name, None);
+                add("kepler", format!("{base}/kepler"), name, None);
+                if !node.disks.is_empty() {
+                    add("smartctl", format!("{base}/smart"), name, None);
+                }
+            }
+            let base = format!("http://{}", self.house);
+            add("kube-state-metrics", format!("{base}/kube-state-metrics/metrics"), None, None);
+            add("lab", format!("{base}/lab/metrics"), None, None);
+            let services = plant.services.iter().map(|service| ("http_2xx", service.spec.name.as_str()));
+            for (module, name) in services.chain(plant.certificates.iter().map(|certificate| ("tcp_tls", certificate.name.as_str()))) {
+                add("blackbox", format!("{base}/probe?module={module}&target={name}"), None, Some(name));
+            }
+        });
+        pages
     }
 
     /// Which Kepler each node runs.

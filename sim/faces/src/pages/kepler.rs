@@ -52,12 +52,9 @@ fn watts(node: &Node) -> (f64, f64) {
 pub(crate) fn old(plant: &Plant, index: usize, meter: &Meter) -> String {
     let node = &plant.nodes[index];
     let mut page = Page::default();
-    page.gauge(
-        "kepler_exporter_build_info",
-        "A metric with a constant '1' value labeled by version, revision, branch, os and arch from which kepler_exporter was built",
-    )
-    .put(&[("arch", "amd64"), ("branch", "main"), ("os", "linux"), ("revision", "v0.7.12"), ("version", "v0.7.12")], 1.0);
-    page.counter("kepler_node_info", "Labeled node information").put(
+    page.gauge("kepler_exporter_build_info", "A metric with a constant 1 value labeled by version")
+        .put(&[("branch", "main"), ("revision", "v0.7.12"), ("version", "v0.7.12")], 1.0);
+    page.counter("kepler_node_info", "Aggregated value in  value from os").put(
         &[
             ("components_power_source", "rapl-sysfs"),
             ("cpu_architecture", "Alder Lake"),

@@ -176,10 +176,17 @@ async fn a_rollout_restart_renews_every_pod_once() {
     .await;
     let restarts = house.faces.world().did().iter().filter(|did| format!("{:?}", did.op.does) == "Restart").count();
     assert_eq!(restarts, 1);
-    // Nothing is left to do: the world stands still.
-    let version = house.faces.cluster().unwrap().version();
-    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
-    assert_eq!(house.faces.cluster().unwrap().version(), version);
+    // Nothing is left to do: time passes, and nothing is written any more.
+    let cluster = house.faces.cluster().unwrap();
+    let ticked = |to: Time| async move { cluster.now() >= to };
+    let settled = house.pass(Span::from_secs(20));
+    until("the cluster has come to it", || ticked(settled)).await;
+    let version = cluster.version();
+    for _ in 0..5 {
+        let later = house.pass(Span::from_secs(1));
+        until("the cluster's time passes", || ticked(later)).await;
+    }
+    assert_eq!(cluster.version(), version);
     house.faces.stop().await;
 }
 
@@ -211,4 +218,54 @@ async fn owners_fight_back_and_the_cut_off_cluster_is_gone() {
     faces.world().with(|plant| plant.begin(Fault::EngineCutOff, None)).unwrap();
     assert!(request(kube, "GET", "/version", "").await.is_err());
     faces.stop().await;
+}
+
+/// Runs kubectl against the cluster; what it printed. Time passes meanwhile, for what it waits for.
+async fn kubectl(house: &House, args: &[&str]) -> String {
+    let server = format!("http://{}", house.faces.kube().unwrap());
+    let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
+    let shown = args.join(" ");
+    let run = tokio::task::spawn_blocking(move || {
+        // No configuration of whoever runs the tests, and no cache that outlives them.
+        let home = tempfile::tempdir().unwrap();
+        std::process::Command::new("kubectl")
+            .env("KUBECONFIG", "/dev/null")
+            .env("HOME", home.path())
+            .args(["--server", &server, "--namespace", "home"])
+            .args(args)
+            .output()
+    });
+    while !run.is_finished() {
+        house.pass(Span::from_secs(1));
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let output = run.await.unwrap().unwrap();
+    let (said, failed) = (String::from_utf8_lossy(&output.stdout).into_owned(), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "kubectl {shown}: {said}{failed}");
+    said
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kubectl_works_on_the_plant() {
+    if std::process::Command::new("kubectl").args(["version", "--client"]).output().is_err() {
+        println!("SKIPPED: kubectl is not installed (Debian: kubernetes-client)");
+        return;
+    }
+    let house = House::start().await;
+    house.pass(Span::from_mins(1));
+    assert!(kubectl(&house, &["get", "nodes"]).await.contains("muscle   NotReady"));
+    assert!(kubectl(&house, &["get", "pods", "-o", "wide"]).await.contains("web-0"));
+    kubectl(&house, &["scale", "deployment/web", "--replicas=3"]).await;
+    until("the plant has three", || async { replicas(&house, "web").len() == 3 }).await;
+    kubectl(&house, &["rollout", "restart", "deployment/web"]).await;
+    assert!(kubectl(&house, &["rollout", "status", "deployment/web", "--timeout=20s"]).await.contains("successfully rolled out"));
+    kubectl(&house, &["delete", "pod", "web-0", "--timeout=20s"]).await;
+    kubectl(&house, &["drain", "nano", "--force", "--ignore-daemonsets", "--timeout=20s", "--pod-selector=app.kubernetes.io/name=web"])
+        .await;
+    assert!(house.faces.world().with(|plant| plant.node("nano").unwrap().cordoned));
+    alike(&house, "both sides agree").await;
+    assert!(replicas(&house, "web").iter().all(|(_, node, _)| node == "brain"), "{:?}", replicas(&house, "web"));
+    kubectl(&house, &["uncordon", "nano"]).await;
+    until("it may be used again", || async { !house.faces.world().with(|plant| plant.node("nano").unwrap().cordoned) }).await;
+    house.faces.stop().await;
 }

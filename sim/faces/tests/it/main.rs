@@ -2,6 +2,7 @@
 
 mod acts;
 mod cluster;
+mod genuine;
 mod lab;
 mod reads;
 mod scraped;

@@ -18,19 +18,17 @@ fn installed(program: &str) -> bool {
 
 /// Every page there is: job, address, path.
 fn pages(house: &House) -> Vec<(&'static str, SocketAddr, String)> {
-    let mut pages = Vec::new();
-    for name in ["brain", "nano", "nas"] {
-        pages.push(("node", house.node(name), "/metrics".to_owned()));
-        pages.push(("kepler", house.node(name), "/kepler".to_owned()));
-        pages.push(("smartctl", house.node(name), "/smart".to_owned()));
-    }
-    let at = house.faces.house();
-    pages.push(("kube-state-metrics", at, "/kube-state-metrics/metrics".to_owned()));
-    pages.push(("lab", at, "/lab/metrics".to_owned()));
-    for (module, target) in
-        [("http_2xx", "web"), ("http_2xx", "nobody"), ("tcp_tls", "home.lab"), ("tcp_connect", "files"), ("icmp", "nas")]
-    {
-        pages.push(("blackbox", at, format!("/probe?module={module}&target={target}")));
+    // The muscle sleeps: nobody can read its pages.
+    let awake = house.faces.pages().into_iter().filter(|page| page.node.as_deref() != Some("muscle"));
+    let mut pages: Vec<_> = awake
+        .map(|page| {
+            let (address, path) = page.url.strip_prefix("http://").unwrap().split_once('/').unwrap();
+            (page.job, address.parse().unwrap(), format!("/{path}"))
+        })
+        .collect();
+    assert!(pages.len() > 12, "{pages:?}");
+    for (module, target) in [("http_2xx", "nobody"), ("tcp_connect", "files"), ("icmp", "nas")] {
+        pages.push(("blackbox", house.faces.house(), format!("/probe?module={module}&target={target}")));
     }
     pages
 }
