@@ -70,8 +70,18 @@ fn compare(what: &str, page: &str, real: &[PathBuf], new: &[&str]) -> usize {
             assert!(new.contains(&name.as_str()), "{what}: no real page has {name}");
             continue;
         }
-        assert!(theirs.iter().any(|real| real.kind == ours.kind || real.kind.is_empty()), "{what}: {name} is a {}, the real one a {}", ours.kind, theirs[0].kind);
-        assert!(theirs.iter().any(|real| real.help == ours.help || real.kind.is_empty()), "{what}: {name}: `{}`, the real one `{}`", ours.help, theirs[0].help);
+        assert!(
+            theirs.iter().any(|real| real.kind == ours.kind || real.kind.is_empty()),
+            "{what}: {name} is a {}, the real one a {}",
+            ours.kind,
+            theirs[0].kind
+        );
+        assert!(
+            theirs.iter().any(|real| real.help == ours.help || real.kind.is_empty()),
+            "{what}: {name}: `{}`, the real one `{}`",
+            ours.help,
+            theirs[0].help
+        );
         for labels in &ours.labels {
             let same = theirs.iter().any(|real| real.labels.contains(labels));
             assert!(same, "{what}: {name} has {labels:?}, the real one {:?}", theirs[0].labels);
