@@ -156,7 +156,11 @@ async fn play_on_screen(mut guard: Guard, stage: &mut Stage, stops: &mut Stops) 
             () = stops.asked() => return Ok(screen),
             error = stage.ended() => return Err(error),
         }
+        let told = stage.all_seen();
         screen = stage.look().await?;
+        if stage.all_seen() && !told {
+            stage.say("the story is told; the house goes on until you press q");
+        }
         if stage.is_over() {
             return Ok(screen);
         }

@@ -179,7 +179,7 @@ fn services_line(services: &[ServiceView]) -> Line<'static> {
 
 fn service_line(service: &ServiceView) -> Line<'static> {
     let (words, style) = service_words(service);
-    Line::from(vec![Span::raw(format!(" {:<14}", fit(&service.name, 14))), Span::styled(words, style)])
+    Line::from(vec![Span::raw(format!(" {:<15} ", fit(&service.name, 15))), Span::styled(words, style)])
 }
 
 fn draw_approvals(frame: &mut Frame<'_>, area: Rect, screen: &Screen, ui: &Ui) {
@@ -322,7 +322,7 @@ mod tests {
     #[test]
     fn a_wide_screen_gives_services_a_box_and_a_small_one_says_so() {
         let lines = drawn(140, 40, &screen(), &Ui::default());
-        assert!(has(&lines, " Services ") && has(&lines, "photos        DOWN 0/2"), "{}", lines.join("\n"));
+        assert!(has(&lines, " Services ") && has(&lines, "photos          DOWN 0/2"), "{}", lines.join("\n"));
         let lines = drawn(40, 10, &screen(), &Ui::default());
         assert!(has(&lines, "40×10"), "{}", lines.join("\n"));
         for (width, height) in [(60, 20), (61, 21), (119, 24), (120, 24), (300, 100), (1, 1)] {
