@@ -20,7 +20,7 @@ pub(crate) fn admit(schema: &Value, object: &mut Value) -> Findings {
     let Some(map) = object.as_object_mut() else { return findings };
     let kept: Vec<(&str, Option<Value>)> = ["apiVersion", "kind", "metadata"].into_iter().map(|key| (key, map.remove(key))).collect();
     if schema.is_object() {
-        visit(schema, object, "", &mut findings);
+        visit(schema, object, "", false, &mut findings);
     }
     if let Some(map) = object.as_object_mut() {
         map.extend(kept.into_iter().filter_map(|(key, value)| Some((key.to_string(), value?))));
@@ -30,7 +30,8 @@ pub(crate) fn admit(schema: &Value, object: &mut Value) -> Findings {
 
 const IDENTITY: [&str; 3] = ["apiVersion", "kind", "metadata"];
 
-fn visit(schema: &Value, value: &mut Value, path: &str, findings: &mut Findings) {
+/// `keep`: the list around this item preserves unknown fields, so this item does too (as the real pruning passes it on).
+fn visit(schema: &Value, value: &mut Value, path: &str, keep: bool, findings: &mut Findings) {
     if value.is_null() && schema["nullable"] == true {
         return;
     }
@@ -42,11 +43,12 @@ fn visit(schema: &Value, value: &mut Value, path: &str, findings: &mut Findings)
     }
     limits(schema, value, path, findings);
     match value {
-        Value::Object(_) => visit_object(schema, value, path, findings),
+        Value::Object(_) => visit_object(schema, value, path, keep, findings),
         Value::Array(items) => {
             if let Some(of) = schema.get("items") {
                 for (at, item) in items.iter_mut().enumerate() {
-                    visit(of, item, &format!("{path}[{at}]"), findings);
+                    let keep = keep || schema["x-kubernetes-preserve-unknown-fields"] == true;
+                    visit(of, item, &format!("{path}[{at}]"), keep, findings);
                 }
             }
         }
@@ -54,7 +56,7 @@ fn visit(schema: &Value, value: &mut Value, path: &str, findings: &mut Findings)
     }
 }
 
-fn visit_object(schema: &Value, value: &mut Value, path: &str, findings: &mut Findings) {
+fn visit_object(schema: &Value, value: &mut Value, path: &str, keep: bool, findings: &mut Findings) {
     let Some(map) = value.as_object_mut() else { return };
     let properties = schema["properties"].as_object();
     let inner = |key: &str| if path.is_empty() { key.to_string() } else { format!("{path}.{key}") };
@@ -73,7 +75,7 @@ fn visit_object(schema: &Value, value: &mut Value, path: &str, findings: &mut Fi
     }
     let more = schema.get("additionalProperties").filter(|more| *more != &Value::Bool(false));
     let embedded = schema["x-kubernetes-embedded-resource"] == true;
-    let preserve = schema["x-kubernetes-preserve-unknown-fields"] == true;
+    let preserve = keep || schema["x-kubernetes-preserve-unknown-fields"] == true;
     let keys: Vec<String> = map.keys().cloned().collect();
     for key in keys {
         if (embedded || path.is_empty()) && IDENTITY.contains(&key.as_str()) {
@@ -84,7 +86,7 @@ fn visit_object(schema: &Value, value: &mut Value, path: &str, findings: &mut Fi
                 if value.is_null() && of["nullable"] != true {
                     map.remove(&key);
                 } else {
-                    visit(of, value, &inner(&key), findings);
+                    visit(of, value, &inner(&key), false, findings);
                 }
             }
         } else if !preserve {
@@ -170,17 +172,21 @@ mod tests {
             "count": {"type": "integer", "minimum": 1},
             "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": true},
             "map": {"type": "object", "additionalProperties": {"type": "string"}},
+            "kept": {"type": "array", "x-kubernetes-preserve-unknown-fields": true, "items": {"type": "object"}},
             "list": {"type": "array", "items": {"type": "object", "properties": {"a": {"type": "integer"}}}},
         }}}})
     }
 
     #[test]
     fn defaults_and_pruning() {
-        let mut object = json!({"kind": "X", "metadata": {"name": "x"}, "spec": {"mode": "one", "free": {"any": 1}, "map": {"k": "v"}, "list": [{"a": 1, "b": 2}], "odd": 1}});
+        let mut object = json!({"kind": "X", "metadata": {"name": "x"}, "spec": {"mode": "one", "free": {"any": 1}, "map": {"k": "v"}, "list": [{"a": 1, "b": 2}], "kept": [{"x": {"y": 1}}], "odd": 1}});
         let findings = admit(&schema(), &mut object);
         assert_eq!(findings.unknown, ["spec.list[0].b", "spec.odd"]);
         assert!(findings.causes.is_empty(), "{:?}", findings.causes);
-        assert_eq!(object["spec"], json!({"mode": "one", "size": "small", "free": {"any": 1}, "map": {"k": "v"}, "list": [{"a": 1}]}));
+        assert_eq!(
+            object["spec"],
+            json!({"mode": "one", "size": "small", "free": {"any": 1}, "map": {"k": "v"}, "list": [{"a": 1}], "kept": [{"x": {"y": 1}}]})
+        );
         assert_eq!(object["metadata"]["name"], "x");
     }
 

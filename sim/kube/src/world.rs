@@ -218,7 +218,8 @@ impl World {
         if new == *old {
             return false;
         }
-        if self.of_shelf(shelf).is_some_and(|resource| resource.counts_generation()) && wish_changed(&old, &new, true) {
+        let counts = self.of_shelf(shelf).filter(|resource| resource.counts_generation());
+        if counts.is_some_and(|resource| wish_changed(&old, &new, resource.status)) {
             let generation = meta::int(&old, "/metadata/generation").unwrap_or(0) + 1;
             meta::set(&mut new, "/metadata/generation", json!(generation));
         }

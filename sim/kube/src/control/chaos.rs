@@ -12,7 +12,7 @@ use crate::status::ApiError;
 use crate::world::World;
 use homeostat_model::Span;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 const KINDS: [&str; 9] =
@@ -21,10 +21,10 @@ const FINALIZER: &str = "chaos-mesh/records";
 const PAUSE: &str = "experiment.chaos-mesh.org/pause";
 const FORCED: &str = "chaos-mesh.chaos-mesh.org/cleanFinalizer";
 
-/// What the controller remembers: the pods that each running pod-failure holds.
+/// What the controller remembers: which pods each pod-failure keeps from being ready, as (experiment, pod) uids. Two experiments may hold one pod.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
-    held: BTreeMap<String, Vec<String>>,
+    held: BTreeSet<(String, String)>,
 }
 
 /// The webhook: an experiment's wish is never changed.
@@ -51,6 +51,8 @@ pub(crate) fn admission(resource: &Resource, object: &Value, old: Option<&Value>
 
 /// Takes every experiment one step further.
 pub(crate) fn run(world: &mut World) {
+    let broken = &world.models.kubelet.broken;
+    world.models.chaos.held.retain(|(_, pod)| broken.contains(pod)); // pods that have gone are held by nobody
     for kind in KINDS {
         let shelf = format!("{kind}.chaos-mesh.org");
         for experiment in world.all(&shelf) {
@@ -159,13 +161,15 @@ fn act(world: &mut World, experiment: &Value, namespace: &str, name: &str, injec
         "pod-failure" => {
             if let Some(pod) = world.get("pods", namespace, name) {
                 let of_pod = meta::uid(&pod).to_string();
-                let held = world.models.chaos.held.entry(uid).or_default();
+                let held = &mut world.models.chaos.held;
                 if inject {
-                    held.push(of_pod.clone());
+                    held.insert((uid, of_pod.clone()));
                     world.models.kubelet.broken.insert(of_pod);
                 } else {
-                    held.retain(|one| *one != of_pod);
-                    world.models.kubelet.broken.remove(&of_pod);
+                    held.remove(&(uid, of_pod.clone()));
+                    if !held.iter().any(|(_, pod)| *pod == of_pod) {
+                        world.models.kubelet.broken.remove(&of_pod);
+                    }
                 }
                 crate::control::kubelet::settle(world, &pod);
             }

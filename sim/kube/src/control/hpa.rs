@@ -7,7 +7,7 @@ use crate::meta;
 use crate::world::World;
 use homeostat_model::{Span, Time};
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 const TOLERANCE: f64 = 0.1;
 /// Recommendations kept per autoscaler: a window of an hour at one look each 15 s.
@@ -29,16 +29,20 @@ impl Memory {
 
 /// Looks at every autoscaler whose period is over.
 pub(crate) fn run(world: &mut World) {
-    for autoscaler in world.all("horizontalpodautoscalers.autoscaling") {
-        let key = (meta::namespace(&autoscaler).to_string(), meta::name(&autoscaler).to_string());
+    let all = world.all("horizontalpodautoscalers.autoscaling");
+    let alive: BTreeSet<&str> = all.iter().map(|autoscaler| meta::uid(autoscaler)).collect();
+    world.models.hpa.looked.retain(|uid, _| alive.contains(uid.as_str()));
+    world.models.hpa.wishes.retain(|uid, _| alive.contains(uid.as_str()));
+    for autoscaler in &all {
+        let key = (meta::namespace(autoscaler).to_string(), meta::name(autoscaler).to_string());
         let now = world.now;
-        let looked = world.models.hpa.looked.get(meta::uid(&autoscaler)).copied();
+        let looked = world.models.hpa.looked.get(meta::uid(autoscaler)).copied();
         if looked.is_some_and(|at| now.since(at) < world.settings.hpa_period) {
             continue;
         }
-        world.models.hpa.looked.insert(meta::uid(&autoscaler).to_string(), now);
+        world.models.hpa.looked.insert(meta::uid(autoscaler).to_string(), now);
         if let Some(total) = world.models.hpa.metrics.get(&key).copied().filter(|total| total.is_finite()) {
-            look(world, &autoscaler, total);
+            look(world, autoscaler, total);
         }
     }
 }

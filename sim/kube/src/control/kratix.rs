@@ -10,7 +10,7 @@ use crate::status::{ApiError, qualified};
 use crate::world::{DEFINITIONS, World};
 use homeostat_model::Time;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 const PROMISES: &str = "promises.platform.kratix.io";
@@ -40,8 +40,8 @@ pub(crate) struct Memory {
     outcomes: BTreeMap<(String, String), Workflow>,
     /// The running workflow of an object: since when, for which generation, and whether it deletes.
     running: BTreeMap<String, (Time, i64, bool)>,
-    /// Whether a delete workflow has failed and waits for a push.
-    failed_deletes: BTreeMap<String, bool>,
+    /// Objects whose delete workflow has failed and waits for a push.
+    failed_deletes: BTreeSet<String>,
 }
 
 impl Memory {
@@ -73,7 +73,9 @@ pub(crate) fn admission(resource: &Resource, object: &Value, old: Option<&Value>
 
 /// Takes every Promise and request one step further.
 pub(crate) fn run(world: &mut World) {
-    for promise in world.all(PROMISES) {
+    let promises = world.all(PROMISES);
+    forget_gone(world, &promises);
+    for promise in promises {
         let shelf = api_shelf(&promise);
         if meta::terminating(&promise) {
             remove_promise(world, &promise, shelf.as_deref());
@@ -89,6 +91,15 @@ pub(crate) fn run(world: &mut World) {
             }
         }
     }
+}
+
+/// Drops what is remembered of objects that are no more.
+fn forget_gone(world: &mut World, promises: &[Arc<Value>]) {
+    let requests = promises.iter().filter_map(|promise| api_shelf(promise)).flat_map(|shelf| world.all(&shelf));
+    let alive: BTreeSet<String> = requests.chain(promises.iter().cloned()).map(|object| meta::uid(&object).to_string()).collect();
+    let memory = &mut world.models.kratix;
+    memory.running.retain(|uid, _| alive.contains(uid));
+    memory.failed_deletes.retain(|uid| alive.contains(uid));
 }
 
 fn api_shelf(promise: &Value) -> Option<String> {
@@ -145,15 +156,26 @@ fn install(world: &mut World, promise: &Arc<Value>, shelf: Option<&str>) -> bool
         if let Some(version) = meta::label(promise, "kratix.io/promise-version").map(str::to_string) {
             meta::set(promise, "/status/version", json!(version));
         }
-        conditions(promise, done, outcome, &now);
+        let count = pipelines(promise, "promise");
+        conditions(promise, done, outcome, count, &now);
         let (status, reason) = if available { ("True", "PromiseAvailable") } else { ("False", "PromiseWorkflowsNotCompleted") };
         meta::set_condition(promise, "Available", status, reason, "", &now);
     });
     available
 }
 
-/// The conditions of a configure workflow.
-fn conditions(object: &mut Value, done: bool, outcome: Workflow, now: &str) {
+/// How many configure pipelines a Promise has for itself (`promise`) or its requests (`resource`).
+fn pipelines(promise: &Value, whose: &str) -> usize {
+    meta::list(promise, &format!("/spec/workflows/{whose}/configure")).len()
+}
+
+/// The conditions and counters of a configure workflow of `pipelines` pipelines.
+fn conditions(object: &mut Value, done: bool, outcome: Workflow, pipelines: usize, now: &str) {
+    let failed = usize::from(done && outcome == Workflow::Fails).min(pipelines);
+    let succeeded = if done { pipelines - failed } else { 0 };
+    for (field, count) in [("workflows", pipelines), ("workflowsSucceeded", succeeded), ("workflowsFailed", failed)] {
+        meta::set(object, &format!("/status/{field}"), json!(count));
+    }
     let generation = object["metadata"]["generation"].clone();
     let mut set = |kind: &str, status: &str, reason: &str| meta::set_condition(object, kind, status, reason, reason, now);
     if !done {
@@ -199,7 +221,7 @@ fn reconcile(world: &mut World, shelf: &str, promise: &Value, request: &Arc<Valu
         meta::tag(request, "labels", "kratix.io/promise-name", meta::name(promise));
         if available {
             meta::set_condition(request, "PromiseAvailable", "True", "PromiseAvailable", "Promise is available", &now);
-            conditions(request, done, outcome, &now);
+            conditions(request, done, outcome, pipelines(promise, "resource"), &now);
         } else {
             meta::set_condition(request, "PromiseAvailable", "False", "PromiseRequirementsNotInstalled", "Promise is not available", &now);
         }
@@ -217,11 +239,11 @@ fn remove_request(world: &mut World, shelf: &str, request: &Value) {
         world.models.kratix.running.remove(&uid);
         world.amend(shelf, namespace, name, |request| meta::unset(request, "/metadata/labels", AGAIN));
     }
-    if world.models.kratix.failed_deletes.contains_key(&uid) || !over(world, request, true) {
+    if world.models.kratix.failed_deletes.contains(&uid) || !over(world, request, true) {
         return;
     }
     if world.models.kratix.outcome(request) == Workflow::Fails {
-        world.models.kratix.failed_deletes.insert(uid, true);
+        world.models.kratix.failed_deletes.insert(uid);
         world.amend(shelf, namespace, name, |request| {
             meta::set_condition(
                 request,

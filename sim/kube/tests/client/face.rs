@@ -1,12 +1,13 @@
 //! What only the face can be asked for: faults, expired watches, access rules, tokens, limits, and custom resources with own definitions.
 
-use crate::harness::{Cluster, PATIENCE, Result, deployment, refusal};
+use crate::harness::{Cluster, PATIENCE, Result, budget, deployment, refusal};
 use futures::{StreamExt, TryStreamExt};
 use homeostat_kube_face::{AccessRule, FaultKind, KubeFault, Limits, Settings, Token};
+use homeostat_model::Span;
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
-use k8s_openapi::api::core::v1::{ConfigMap, Node};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams, WatchParams};
+use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, EvictParams, ListParams, Patch, PatchParams, PostParams, WatchParams};
 use kube::core::{GroupVersionKind, WatchEvent};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, Config, discovery};
@@ -126,8 +127,17 @@ async fn rules_and_tokens_hold() -> Result<()> {
     assert!(refused.message.contains("cannot patch resource \"deployments/scale\" in API group \"apps\""), "{}", refused.message);
     let reviews: Api<SelfSubjectAccessReview> = Api::all(cluster.client.clone());
     for (verb, expected) in [("patch", false), ("get", true)] {
-        let attributes = ResourceAttributes { group: Some("apps".into()), resource: Some("deployments".into()), subresource: Some("scale".into()), verb: Some(verb.into()), ..Default::default() };
-        let review = SelfSubjectAccessReview { spec: SelfSubjectAccessReviewSpec { resource_attributes: Some(attributes), ..Default::default() }, ..Default::default() };
+        let attributes = ResourceAttributes {
+            group: Some("apps".into()),
+            resource: Some("deployments".into()),
+            subresource: Some("scale".into()),
+            verb: Some(verb.into()),
+            ..Default::default()
+        };
+        let review = SelfSubjectAccessReview {
+            spec: SelfSubjectAccessReviewSpec { resource_attributes: Some(attributes), ..Default::default() },
+            ..Default::default()
+        };
         assert_eq!(reviews.create(&PostParams::default(), &review).await?.status.map(|status| status.allowed), Some(expected));
     }
     cluster.end().await
@@ -138,13 +148,21 @@ async fn limits_are_told() -> Result<()> {
     let limits = Limits { body_bytes: 4096, objects: 30, watchers: 1, history: 20, object_bytes: 2048 };
     let cluster = Cluster::face(Settings { limits, ..Settings::default() }).await?;
     let maps: Api<ConfigMap> = cluster.api();
-    let sized = |bytes: usize| -> ConfigMap { serde_json::from_value(json!({"metadata": {"name": "big"}, "data": {"a": "x".repeat(bytes)}})).expect("a config map") };
+    let sized = |bytes: usize| -> ConfigMap {
+        serde_json::from_value(json!({"metadata": {"name": "big"}, "data": {"a": "x".repeat(bytes)}})).expect("a config map")
+    };
     assert_eq!(refusal(maps.create(&PostParams::default(), &sized(5000)).await).code, 413);
     assert_eq!(refusal(maps.create(&PostParams::default(), &sized(3000)).await).code, 413);
     let first = maps.watch(&WatchParams::default(), "0").await?;
     let refused = refusal(maps.watch(&WatchParams::default(), "0").await.map(|_| ()));
     assert_eq!((refused.code, cluster.server().counters().refused_watches), (429, 1));
     drop(first);
+    tokio::time::timeout(PATIENCE, async {
+        while cluster.server().watchers() > 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await?;
     let mut last = Ok(());
     for number in 0..40 {
         last = maps.create(&PostParams::default(), &map(&format!("map-{number}"))).await.map(|_| ());
@@ -187,8 +205,14 @@ async fn custom_resources_live() -> Result<()> {
     let cluster = Cluster::face(Settings::default()).await?;
     let definitions: Api<CustomResourceDefinition> = Api::all(cluster.client.clone());
     definitions.create(&PostParams::default(), &serde_json::from_value(definition(true))?).await?;
-    kube::runtime::wait::await_condition(definitions.clone(), "ovens.kitchen.example.org", kube::runtime::wait::conditions::is_crd_established()).await?;
-    let (resource, capabilities) = discovery::pinned_kind(&cluster.client, &GroupVersionKind::gvk("kitchen.example.org", "v1", "Oven")).await?;
+    kube::runtime::wait::await_condition(
+        definitions.clone(),
+        "ovens.kitchen.example.org",
+        kube::runtime::wait::conditions::is_crd_established(),
+    )
+    .await?;
+    let (resource, capabilities) =
+        discovery::pinned_kind(&cluster.client, &GroupVersionKind::gvk("kitchen.example.org", "v1", "Oven")).await?;
     assert!(capabilities.supports_operation(discovery::verbs::WATCH));
     let ovens: Api<DynamicObject> = Api::namespaced_with(cluster.client.clone(), &cluster.namespace, &resource);
     let oven = |spec: Value| DynamicObject::new("big", &resource).data(json!({"spec": spec}));
@@ -202,8 +226,14 @@ async fn custom_resources_live() -> Result<()> {
     let unknown = refusal(ovens.patch("big", &ours, &Patch::Apply(oven(json!({"odd": 1})))).await);
     assert!(unknown.message.contains(".spec.odd: field not declared in schema"), "{}", unknown.message);
     let generation = added.metadata.generation;
-    let status = ovens.patch_status("big", &PatchParams::default(), &Patch::Merge(json!({"status": {"racks": 1, "heat": 200}, "spec": {"racks": 9}}))).await?;
-    assert_eq!((status.data["spec"]["racks"].as_i64(), status.metadata.generation), (Some(1), generation), "the status subresource touches nothing else");
+    let status = ovens
+        .patch_status("big", &PatchParams::default(), &Patch::Merge(json!({"status": {"racks": 1, "heat": 200}, "spec": {"racks": 9}})))
+        .await?;
+    assert_eq!(
+        (status.data["spec"]["racks"].as_i64(), status.metadata.generation),
+        (Some(1), generation),
+        "the status subresource touches nothing else"
+    );
     let whole = ovens.patch("big", &PatchParams::default(), &Patch::Merge(json!({"status": {"heat": 0}}))).await?;
     assert_eq!(whole.data["status"]["heat"], 200, "the object's own endpoint leaves the status");
     let scaled = ovens.patch_scale("big", &PatchParams::default(), &Patch::Merge(json!({"spec": {"replicas": 4}}))).await?;
@@ -211,8 +241,10 @@ async fn custom_resources_live() -> Result<()> {
     assert_eq!(ovens.get("big").await?.data["spec"]["racks"], 4);
     let strategic = refusal(ovens.patch("big", &PatchParams::default(), &Patch::Strategic(json!({"spec": {}}))).await);
     assert_eq!(strategic.code, 415);
+    let uid = definitions.get("ovens.kitchen.example.org").await?.metadata.uid.unwrap_or_default();
     definitions.delete("ovens.kitchen.example.org", &DeleteParams::default()).await?;
-    kube::runtime::wait::await_condition(definitions, "ovens.kitchen.example.org", kube::runtime::wait::conditions::is_deleted("")).await?;
+    kube::runtime::wait::await_condition(definitions, "ovens.kitchen.example.org", kube::runtime::wait::conditions::is_deleted(&uid))
+        .await?;
     assert_eq!(refusal(ovens.list(&ListParams::default()).await).code, 404);
     cluster.end().await
 }
@@ -227,4 +259,44 @@ async fn a_status_without_its_subresource_is_part_of_the_object() -> Result<()> 
     assert_eq!(ovens.get("o").await?.data["status"]["heat"], 1);
     assert_eq!(refusal(ovens.patch_status("o", &PatchParams::default(), &Patch::Merge(json!({"status": {"heat": 2}}))).await).code, 404);
     cluster.end().await
+}
+
+#[tokio::test]
+async fn budgets_refuse_as_the_real_ones() -> Result<()> {
+    let cluster = Cluster::still(Settings::default()).await?;
+    let server = cluster.server();
+    let pass = || (0..10).for_each(|_| server.tick(server.now() + Span::from_secs(1)));
+    server.upsert(deployment(&cluster.namespace, "web", 2))?;
+    pass();
+    let pods: Api<Pod> = cluster.api();
+    let name = pods.list(&ListParams::default().labels("app=web")).await?.items[0].metadata.name.clone().ok_or("a name")?;
+    server.upsert(budget(&cluster.namespace, "web", json!(2)))?;
+    // kube's own evict() writes fields that the server does not know; it must evict all the same.
+    let behind = refusal(pods.evict(&name, &EvictParams::default()).await);
+    let details = behind.details.ok_or("details")?;
+    assert_eq!((behind.code, details.retry_after_seconds), (429, 10), "the budget's controller has not looked yet");
+    assert!(details.causes[0].message.contains("still being processed"));
+    pass();
+    let spent = refusal(pods.evict(&name, &EvictParams::default()).await);
+    let details = spent.details.ok_or("details")?;
+    assert_eq!((spent.code, details.retry_after_seconds), (429, 0));
+    assert_eq!(details.causes[0].message, "The disruption budget web needs 2 healthy pods and has 2 currently");
+    let mut second = budget(&cluster.namespace, "web", json!(1));
+    second["metadata"]["name"] = json!("another");
+    server.upsert(second)?;
+    pass();
+    let both = refusal(pods.evict(&name, &EvictParams::default()).await);
+    assert_eq!((both.code, both.reason.as_str()), (500, ""));
+    server.delete("poddisruptionbudgets.policy", &cluster.namespace, "web");
+    assert_eq!(pods.evict(&name, &EvictParams::default()).await?.code, 201);
+    let other = refusal(pods.evict("nobody", &EvictParams::default()).await);
+    assert_eq!(other.code, 404);
+    let namespaces: Api<Namespace> = Api::all(cluster.client.clone());
+    namespaces.delete(&cluster.namespace, &DeleteParams::default()).await?;
+    let maps: Api<ConfigMap> = cluster.api();
+    assert_eq!(refusal(maps.create(&PostParams::default(), &map("late")).await).code, 403, "a namespace on its way out takes nothing");
+    pass();
+    assert!(namespaces.get_opt(&cluster.namespace).await?.is_none(), "the namespace goes with all it has");
+    assert!(server.list("pods").is_empty());
+    Ok(())
 }

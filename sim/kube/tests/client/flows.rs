@@ -27,8 +27,14 @@ fn complete(replicas: i32) -> impl Fn(Option<&Deployment>) -> bool {
     move |object: Option<&Deployment>| {
         let Some(object) = object else { return false };
         let Some(status) = &object.status else { return false };
-        let done = status.conditions.iter().flatten().any(|one| one.type_ == "Progressing" && one.reason.as_deref() == Some("NewReplicaSetAvailable"));
-        done && status.observed_generation >= object.metadata.generation && status.available_replicas == Some(replicas) && status.replicas == Some(replicas)
+        let done = status
+            .conditions
+            .iter()
+            .flatten()
+            .any(|one| one.type_ == "Progressing" && one.reason.as_deref() == Some("NewReplicaSetAvailable"));
+        done && status.observed_generation >= object.metadata.generation
+            && status.available_replicas == Some(replicas)
+            && status.replicas == Some(replicas)
     }
 }
 
@@ -50,7 +56,9 @@ async fn scaling_and_restarting() -> Result<()> {
     api.restart("web").await?;
     assert!(api.get("web").await?.metadata.generation > before);
     wait(&api, "web", complete(2)).await?;
-    let sets = Api::<k8s_openapi::api::apps::v1::ReplicaSet>::namespaced(cluster.client.clone(), &cluster.namespace).list(&ListParams::default().labels("app=web")).await?;
+    let sets = Api::<k8s_openapi::api::apps::v1::ReplicaSet>::namespaced(cluster.client.clone(), &cluster.namespace)
+        .list(&ListParams::default().labels("app=web"))
+        .await?;
     assert_eq!(sets.items.len(), 2, "a restart is a new template, so a new set");
     cluster.end().await
 }
@@ -61,7 +69,10 @@ async fn draining_with_a_budget() -> Result<()> {
     let api = make_deployment(&cluster, "web", 2).await?;
     let budgets: Api<PodDisruptionBudget> = cluster.api();
     budgets.create(&PostParams::default(), &serde_json::from_value(budget(&cluster.namespace, "web", json!(1)))?).await?;
-    wait(&budgets, "web", |budget: Option<&PodDisruptionBudget>| budget.and_then(|budget| budget.status.as_ref()).is_some_and(|status| status.disruptions_allowed == 1)).await?;
+    wait(&budgets, "web", |budget: Option<&PodDisruptionBudget>| {
+        budget.and_then(|budget| budget.status.as_ref()).is_some_and(|status| status.disruptions_allowed == 1)
+    })
+    .await?;
     let pods: Api<Pod> = cluster.api();
     let all = pods.list(&ListParams::default().labels("app=web")).await?.items;
     let place = all[0].spec.as_ref().and_then(|spec| spec.node_name.clone()).ok_or("a pod without a node")?;
@@ -71,7 +82,9 @@ async fn draining_with_a_budget() -> Result<()> {
     let there = pods.list(&ListParams::default().fields(&format!("spec.nodeName={place}"))).await?;
     assert!(there.items.iter().any(|pod| pod.name_any() == all[0].name_any()));
     let evict = async |name: &str, dry_run: bool, body_name: &str| -> kube::Result<Status> {
-        let body: Eviction = serde_json::from_value(json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": body_name}})).expect("an eviction");
+        let body: Eviction =
+            serde_json::from_value(json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": body_name}}))
+                .expect("an eviction");
         pods.create_subresource("eviction", name, &PostParams { dry_run, field_manager: None }, &body).await
     };
     let first = all[0].name_any();
@@ -90,7 +103,11 @@ async fn draining_with_a_budget() -> Result<()> {
     wait(&pods, &first, conditions::is_deleted(&all[0].uid().unwrap_or_default())).await?;
     wait(&api, "web", complete(2)).await?;
     for pod in pods.list(&ListParams::default().labels("app=web")).await? {
-        assert_ne!((pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()), pod.name_any() != second), (Some(place.as_str()), true), "nothing new on a cordoned node");
+        assert_ne!(
+            (pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()), pod.name_any() != second),
+            (Some(place.as_str()), true),
+            "nothing new on a cordoned node"
+        );
     }
     nodes.uncordon(&place).await?;
     cluster.end().await
@@ -139,10 +156,15 @@ async fn patches_and_their_refusals() -> Result<()> {
     api.patch("web", &PatchParams::default(), &Patch::Strategic(json!({"metadata": {"labels": {"gate": "open"}}}))).await?;
     let failed = refusal(api.patch("web", &PatchParams::default(), &Patch::Json::<()>(guard("shut"))).await);
     assert_eq!((failed.code, failed.reason.as_str()), (422, "Invalid"));
-    let image = json!({"spec": {"paused": true, "template": {"spec": {"containers": [{"name": "main", "env": [{"name": "A", "value": "1"}]}]}}}});
+    let image =
+        json!({"spec": {"paused": true, "template": {"spec": {"containers": [{"name": "main", "env": [{"name": "A", "value": "1"}]}]}}}});
     let merged = api.patch("web", &PatchParams::default(), &Patch::Strategic(image)).await?;
     let container = &merged.spec.as_ref().and_then(|spec| spec.template.spec.as_ref()).ok_or("a template")?.containers[0];
-    assert_eq!((container.image.as_deref(), container.env.as_ref().map(Vec::len)), (Some("registry.k8s.io/pause:3.10"), Some(1)), "a strategic patch merges containers by name");
+    assert_eq!(
+        (container.image.as_deref(), container.env.as_ref().map(Vec::len)),
+        (Some("registry.k8s.io/pause:3.10"), Some(1)),
+        "a strategic patch merges containers by name"
+    );
     assert!(merged.metadata.generation > made.metadata.generation);
     let invalid = refusal(api.patch("web", &PatchParams::default(), &Patch::Merge(json!({"spec": {"replicas": -1}}))).await);
     assert_eq!((invalid.code, invalid.reason.as_str()), (422, "Invalid"));
@@ -170,7 +192,10 @@ async fn deleting_with_care() -> Result<()> {
     let owner = maps.create(&PostParams::default(), &map("owner", json!({"finalizers": ["homeostat.test/hold"]}))).await?;
     let reference = json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": "owner", "uid": owner.uid(), "controller": true, "blockOwnerDeletion": true}]);
     let child = maps.create(&PostParams::default(), &map("child", json!({"ownerReferences": reference}))).await?;
-    let wrong = DeleteParams { preconditions: Some(Preconditions { uid: Some("nobody".into()), resource_version: None }), ..DeleteParams::default() };
+    let wrong = DeleteParams {
+        preconditions: Some(Preconditions { uid: Some("nobody".into()), resource_version: None }),
+        ..DeleteParams::default()
+    };
     assert_eq!(refusal(maps.delete("owner", &wrong).await).code, 409);
     let foreground = DeleteParams { propagation_policy: Some(PropagationPolicy::Foreground), ..DeleteParams::default() };
     let waiting = maps.delete("owner", &foreground).await?.left().ok_or("an object that waits")?;
@@ -192,7 +217,8 @@ async fn listing_watching_and_reflecting() -> Result<()> {
     let cluster = Cluster::any().await?;
     let maps: Api<ConfigMap> = cluster.api();
     for number in 0..7 {
-        let object = json!({"metadata": {"name": format!("map-{number}"), "labels": {"parity": if number % 2 == 0 { "even" } else { "odd" }}}});
+        let object =
+            json!({"metadata": {"name": format!("map-{number}"), "labels": {"parity": if number % 2 == 0 { "even" } else { "odd" }}}});
         maps.create(&PostParams::default(), &serde_json::from_value(object)?).await?;
     }
     let first = maps.list(&ListParams::default().labels("parity").limit(3)).await?;
@@ -202,7 +228,8 @@ async fn listing_watching_and_reflecting() -> Result<()> {
     assert_eq!(rest.items.len(), 4);
     assert_eq!(maps.list(&ListParams::default().labels("parity=odd")).await?.items.len(), 3);
     let (store, writer) = reflector::store::<ConfigMap>();
-    let stream = reflector(writer, watcher(maps.clone(), watcher::Config::default().labels("parity=even"))).default_backoff().applied_objects();
+    let stream =
+        reflector(writer, watcher(maps.clone(), watcher::Config::default().labels("parity=even"))).default_backoff().applied_objects();
     let task = tokio::spawn(async move { stream.try_for_each(|_| async { Ok(()) }).await });
     tokio::time::timeout(PATIENCE, store.wait_until_ready()).await??;
     assert_eq!(store.state().len(), 4);
@@ -215,7 +242,9 @@ async fn listing_watching_and_reflecting() -> Result<()> {
     while let Some(event) = tokio::time::timeout(PATIENCE, follow.try_next()).await?? {
         match event {
             watcher::Event::InitDone => ready = true,
-            watcher::Event::Apply(object) | watcher::Event::InitApply(object) => seen |= object.data.is_some_and(|data| data.contains_key("seen")),
+            watcher::Event::Apply(object) | watcher::Event::InitApply(object) => {
+                seen |= object.data.is_some_and(|data| data.contains_key("seen"))
+            }
             _ => {}
         }
         if ready && seen {
@@ -226,7 +255,9 @@ async fn listing_watching_and_reflecting() -> Result<()> {
     assert!(one <= 4);
     let gone = kube::runtime::reflector::ObjectRef::new("map-2").within(&cluster.namespace);
     tokio::time::timeout(PATIENCE, async {
-        while store.get(&gone).is_some() || store.get(&kube::runtime::reflector::ObjectRef::new("map-0").within(&cluster.namespace)).is_some() {
+        while store.get(&gone).is_some()
+            || store.get(&kube::runtime::reflector::ObjectRef::new("map-0").within(&cluster.namespace)).is_some()
+        {
             tokio::task::yield_now().await;
         }
     })
@@ -256,7 +287,11 @@ async fn holding_a_lease() -> Result<()> {
     assert_eq!(lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_deref()), Some("one"));
     let mut taken = lease.clone();
     taken.metadata.resource_version = Some("1".into());
-    assert_eq!(refusal(leases.replace("homeostat", &PostParams::default(), &taken).await).code, 409, "a lease is taken by compare and swap");
+    assert_eq!(
+        refusal(leases.replace("homeostat", &PostParams::default(), &taken).await).code,
+        409,
+        "a lease is taken by compare and swap"
+    );
     drop(channel);
     let manager = task.await??;
     manager.release().await?;
@@ -283,8 +318,18 @@ async fn asking_what_is_there_and_allowed() -> Result<()> {
     assert!(all.has_group("policy") && all.has_group("coordination.k8s.io"));
     assert!(!cluster.client.apiserver_version().await?.major.is_empty());
     let reviews: Api<SelfSubjectAccessReview> = Api::all(cluster.client.clone());
-    let attributes = ResourceAttributes { group: Some("apps".into()), resource: Some("deployments".into()), subresource: Some("scale".into()), verb: Some("patch".into()), namespace: Some(cluster.namespace.clone()), ..Default::default() };
-    let review = SelfSubjectAccessReview { spec: SelfSubjectAccessReviewSpec { resource_attributes: Some(attributes), ..Default::default() }, ..Default::default() };
+    let attributes = ResourceAttributes {
+        group: Some("apps".into()),
+        resource: Some("deployments".into()),
+        subresource: Some("scale".into()),
+        verb: Some("patch".into()),
+        namespace: Some(cluster.namespace.clone()),
+        ..Default::default()
+    };
+    let review = SelfSubjectAccessReview {
+        spec: SelfSubjectAccessReviewSpec { resource_attributes: Some(attributes), ..Default::default() },
+        ..Default::default()
+    };
     let answer = reviews.create(&PostParams::default(), &review).await?;
     assert!(answer.status.is_some_and(|status| status.allowed));
     cluster.end().await
@@ -294,8 +339,20 @@ async fn asking_what_is_there_and_allowed() -> Result<()> {
 async fn leaving_events() -> Result<()> {
     let cluster = Cluster::any().await?;
     let recorder = Recorder::new(cluster.client.clone(), Reporter { controller: "homeostat".into(), instance: Some("homeostat-0".into()) });
-    let reference = ObjectReference { api_version: Some("v1".into()), kind: Some("ConfigMap".into()), name: Some("wish".into()), namespace: Some(cluster.namespace.clone()), ..Default::default() };
-    let event = Event { type_: EventType::Normal, reason: "Woken".into(), note: Some("magic packet sent".into()), action: "WakeOnLan".into(), secondary: None };
+    let reference = ObjectReference {
+        api_version: Some("v1".into()),
+        kind: Some("ConfigMap".into()),
+        name: Some("wish".into()),
+        namespace: Some(cluster.namespace.clone()),
+        ..Default::default()
+    };
+    let event = Event {
+        type_: EventType::Normal,
+        reason: "Woken".into(),
+        note: Some("magic packet sent".into()),
+        action: "WakeOnLan".into(),
+        secondary: None,
+    };
     for _ in 0..2 {
         recorder.publish(&event, &reference).await?;
     }

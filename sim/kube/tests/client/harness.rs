@@ -71,14 +71,22 @@ impl Cluster {
     /// The face, served, at fifty times real time.
     pub async fn face(settings: Settings) -> Result<Cluster> {
         let start = settings.start;
+        let cluster = Cluster::still(settings).await?;
+        let began = Instant::now();
+        let clock = move || Time(start.0 + Span::from_millis(began.elapsed().as_millis() as i64).times(50.0).0);
+        // Driving ends with the server: Drop stops it.
+        drop(cluster.server().drive(clock, Duration::from_millis(10)));
+        Ok(cluster)
+    }
+
+    /// The face, served, with plant time standing still until the test ticks.
+    pub async fn still(settings: Settings) -> Result<Cluster> {
         let token = settings.token.clone();
         let server = plain(settings);
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await?;
         let url = format!("http://{}", listener.local_addr()?);
-        // Serving and driving end with the server: Drop stops it.
+        // Serving ends with the server: Drop stops it.
         drop(server.serve(listener));
-        let began = Instant::now();
-        drop(server.drive(move || Time(start.0 + Span::from_millis(began.elapsed().as_millis() as i64).times(50.0).0), Duration::from_millis(10)));
         let mut config = Config::new(url.parse()?);
         config.default_retry = false;
         config.auth_info.token = token.map(|token| token.0.into());

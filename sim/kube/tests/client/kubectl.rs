@@ -94,7 +94,12 @@ async fn kubectl_works_as_people_use_it() -> Result<()> {
 
     kubectl.says(&["version"], &["1.34.1"]).await?;
     kubectl.says(&["get", "nodes"], &["NAME", "STATUS", "n1", "Ready", "v1.34.1"]).await?;
-    kubectl.says(&["apply", "-f", file], &["deployment.apps/web created", "poddisruptionbudget.policy/web created", "daemonset.apps/agent created"]).await?;
+    kubectl
+        .says(
+            &["apply", "-f", file],
+            &["deployment.apps/web created", "poddisruptionbudget.policy/web created", "daemonset.apps/agent created"],
+        )
+        .await?;
     kubectl.says(&["rollout", "status", "deployment/web"], &["successfully rolled out"]).await?;
     kubectl.says(&["get", "pods", "-o", "wide"], &["READY", "STATUS", "NODE", "Running", "1/1", "10.244."]).await?;
     kubectl.says(&["get", "deployments,pdb"], &["UP-TO-DATE", "3/3", "ALLOWED DISRUPTIONS"]).await?;
@@ -102,7 +107,12 @@ async fn kubectl_works_as_people_use_it() -> Result<()> {
     descriptions(&kubectl).await?;
     drain(&kubectl, &cluster).await?;
     kubectl.says(&["delete", "-f", file], &["deployment.apps \"web\" deleted"]).await?;
-    kubectl.run(&["wait", "--for=delete", "pod", "-l", "app=web", "--timeout=30s"]).await?;
+    tokio::time::timeout(PATIENCE, async {
+        while cluster.server().list("pods").iter().any(|pod| pod["metadata"]["labels"]["app"] == "web") {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await?;
     kubectl.says(&["get", "deployments"], &["No resources found"]).await?;
     cluster.end().await
 }
@@ -119,19 +129,36 @@ async fn changes(kubectl: &Kubectl, manifest: &Path, file: &str) -> Result<()> {
 }
 
 async fn descriptions(kubectl: &Kubectl) -> Result<()> {
-    kubectl.says(&["describe", "node", "n1"], &["Name:               n1", "Unschedulable:      false", "Non-terminated Pods", "agent-", "Allocatable:"]).await?;
-    kubectl.says(&["describe", "deployment", "web"], &["4 desired | 4 updated | 4 total | 4 available", "NewReplicaSetAvailable", "ScalingReplicaSet"]).await?;
-    kubectl.says(&["describe", "pods", "-l", "app=web"], &["Controlled By:", "ReplicaSet/web-", "Successfully assigned", "Ready", "nginx:2"]).await?;
+    kubectl
+        .says(
+            &["describe", "node", "n1"],
+            &["Name:               n1", "Unschedulable:      false", "Non-terminated Pods", "agent-", "Allocatable:"],
+        )
+        .await?;
+    kubectl
+        .says(
+            &["describe", "deployment", "web"],
+            &["4 desired | 4 updated | 4 total | 4 available", "NewReplicaSetAvailable", "ScalingReplicaSet"],
+        )
+        .await?;
+    kubectl
+        .says(&["describe", "pods", "-l", "app=web"], &["Controlled By:", "ReplicaSet/web-", "Successfully assigned", "Ready", "nginx:2"])
+        .await?;
     Ok(())
 }
 
 async fn drain(kubectl: &Kubectl, cluster: &Cluster) -> Result<()> {
     kubectl.says(&["cordon", "n1"], &["node/n1 cordoned"]).await?;
     kubectl.says(&["get", "nodes"], &["Ready,SchedulingDisabled"]).await?;
-    kubectl.says(&["drain", "n1", "--ignore-daemonsets", "--timeout=50s"], &["gnoring DaemonSet-managed", "evicting pod", "node/n1"]).await?;
+    kubectl
+        .says(&["drain", "n1", "--ignore-daemonsets", "--timeout=50s"], &["gnoring DaemonSet-managed", "evicting pod", "node/n1"])
+        .await?;
     let on_node = |pod: &serde_json::Value| pod["spec"]["nodeName"] == "n1" && pod["metadata"]["labels"]["app"] == "web";
     assert!(!cluster.server().list("pods").iter().any(|pod| on_node(pod)), "drained");
-    assert!(cluster.server().list("pods").iter().any(|pod| pod["spec"]["nodeName"] == "n1" && pod["metadata"]["labels"]["app"] == "agent"), "daemons stay");
+    assert!(
+        cluster.server().list("pods").iter().any(|pod| pod["spec"]["nodeName"] == "n1" && pod["metadata"]["labels"]["app"] == "agent"),
+        "daemons stay"
+    );
     kubectl.says(&["uncordon", "n1"], &["node/n1 uncordoned"]).await?;
     Ok(())
 }

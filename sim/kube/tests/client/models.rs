@@ -33,8 +33,14 @@ fn pods(server: &KubeServer, app: &str) -> Vec<(String, String)> {
 }
 
 fn ready(server: &KubeServer, app: &str) -> usize {
-    let is_ready = |pod: &Value| pod["status"]["conditions"].as_array().is_some_and(|all| all.iter().any(|one| one["type"] == "Ready" && one["status"] == "True"));
-    server.list("pods").iter().filter(|pod| pod["metadata"]["labels"]["app"] == app && pod["metadata"]["deletionTimestamp"].is_null() && is_ready(pod)).count()
+    let is_ready = |pod: &Value| {
+        pod["status"]["conditions"].as_array().is_some_and(|all| all.iter().any(|one| one["type"] == "Ready" && one["status"] == "True"))
+    };
+    server
+        .list("pods")
+        .iter()
+        .filter(|pod| pod["metadata"]["labels"]["app"] == app && pod["metadata"]["deletionTimestamp"].is_null() && is_ready(pod))
+        .count()
 }
 
 #[test]
@@ -179,7 +185,13 @@ fn an_autoscaler_overrules_whoever_scales() {
     pass(&server, 20);
     assert_eq!(replicas(&server), 6, "never above its maximum");
     let web = server.get("deployments.apps", "lab", "web").unwrap();
-    let owner = web["metadata"]["managedFields"].as_array().unwrap().iter().find(|entry| entry["fieldsV1"]["f:spec"]["f:replicas"].is_object()).unwrap().clone();
+    let owner = web["metadata"]["managedFields"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|entry| entry["fieldsV1"]["f:spec"]["f:replicas"].is_object())
+        .unwrap()
+        .clone();
     assert_eq!((owner["manager"].as_str(), owner["subresource"].as_str()), (Some("kube-controller-manager"), Some("scale")));
 }
 
@@ -213,13 +225,22 @@ fn a_budget_counts_what_its_controllers_want() {
     server.upsert(budget("lab", "web", json!("50%"))).unwrap();
     pass(&server, 10);
     let status = server.get("poddisruptionbudgets.policy", "lab", "web").unwrap()["status"].clone();
-    assert_eq!([&status["expectedPods"], &status["desiredHealthy"], &status["currentHealthy"], &status["disruptionsAllowed"]], [&json!(4), &json!(2), &json!(4), &json!(2)]);
+    assert_eq!(
+        [&status["expectedPods"], &status["desiredHealthy"], &status["currentHealthy"], &status["disruptionsAllowed"]],
+        [&json!(4), &json!(2), &json!(4), &json!(2)]
+    );
     let (name, _) = pods(&server, "web").remove(0);
     server.set_pod_state("lab", &name, 5, Some("CrashLoopBackOff"), false);
     pass(&server, 1);
     assert_eq!(number(&server, "poddisruptionbudgets.policy", "web", "/status/disruptionsAllowed"), 1);
     let pod = server.get("pods", "lab", &name).unwrap();
-    assert_eq!((pod["status"]["containerStatuses"][0]["restartCount"].as_i64(), pod["status"]["containerStatuses"][0]["state"]["waiting"]["reason"].as_str()), (Some(5), Some("CrashLoopBackOff")));
+    assert_eq!(
+        (
+            pod["status"]["containerStatuses"][0]["restartCount"].as_i64(),
+            pod["status"]["containerStatuses"][0]["state"]["waiting"]["reason"].as_str()
+        ),
+        (Some(5), Some("CrashLoopBackOff"))
+    );
     server.set_pod_state("lab", &name, 5, None, true);
     pass(&server, 1);
     assert_eq!(number(&server, "poddisruptionbudgets.policy", "web", "/status/disruptionsAllowed"), 2);
@@ -235,7 +256,12 @@ fn the_handle_tells_what_changed_and_repeats_itself() {
         server.patch_status("nodes", "", "n1", &json!({"capacity": {"cpu": "4"}})).unwrap();
         server.delete("deployments.apps", "lab", "web");
         pass(&server, 10);
-        server.changes_since(from, 10_000).unwrap().into_iter().map(|change| (change.version, change.shelf, change.gone, change.object.to_string())).collect::<Vec<_>>()
+        server
+            .changes_since(from, 10_000)
+            .unwrap()
+            .into_iter()
+            .map(|change| (change.version, change.shelf, change.gone, change.object.to_string()))
+            .collect::<Vec<_>>()
     };
     let changes = run();
     assert!(changes.windows(2).all(|pair| pair[0].0 < pair[1].0));
