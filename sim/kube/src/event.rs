@@ -73,8 +73,12 @@ impl World {
         self.commit("events", event);
     }
 
-    /// Removes events past their time.
+    /// Removes events past their time; looks once a minute of plant time.
     pub(crate) fn forget_events(&mut self) {
+        if self.now.since(self.models.events_checked) < Span::from_mins(1) {
+            return;
+        }
+        self.models.events_checked = self.now;
         for event in self.all("events") {
             let last = ["/lastTimestamp", "/eventTime", "/metadata/creationTimestamp"]
                 .iter()

@@ -128,7 +128,9 @@ fn serve(world: &mut World, pod: &Value) {
             at
         }
     };
-    if now >= at || world.models.kubelet.states.contains_key(&uid) {
+    let memory = &world.models.kubelet;
+    let told = memory.states.contains_key(&uid) || memory.broken.contains(&uid);
+    if told || (now >= at && !ready(pod)) {
         settle(world, pod);
     }
 }

@@ -35,7 +35,27 @@ pub(crate) struct Models {
     pub(crate) gitops: gitops::Memory,
     pub(crate) kratix: kratix::Memory,
     pub(crate) chaos: chaos::Memory,
+    /// When events were last looked through for old ones.
+    pub(crate) events_checked: Time,
+    /// The version at which nothing was left to do: until it changes, only controllers that watch the clock run.
+    settled: u64,
 }
+
+/// The controllers in their order; `true` marks those that act on time alone, not only on changes.
+const CONTROLLERS: [(bool, fn(&mut World)); 12] = [
+    (true, chaos::run),
+    (true, gitops::run),
+    (true, hpa::run),
+    (true, deployment::run),
+    (false, replicaset::run),
+    (false, statefulset::run),
+    (false, daemonset::run),
+    (false, scheduler::run),
+    (true, kubelet::run),
+    (false, budget::run),
+    (true, kratix::run),
+    (false, garbage::run),
+];
 
 /// Rounds of all controllers within one tick. A rollout step takes about six; what is left goes on with the next tick.
 const ROUNDS: usize = 24;
@@ -46,19 +66,13 @@ pub(crate) fn tick(world: &mut World, now: Time) {
     world.forget_events();
     for _ in 0..ROUNDS {
         let before = world.version;
-        chaos::run(world);
-        gitops::run(world);
-        hpa::run(world);
-        deployment::run(world);
-        replicaset::run(world);
-        statefulset::run(world);
-        daemonset::run(world);
-        scheduler::run(world);
-        kubelet::run(world);
-        budget::run(world);
-        kratix::run(world);
-        garbage::run(world);
+        for (by_time, run) in CONTROLLERS {
+            if by_time || world.version != world.models.settled {
+                run(world);
+            }
+        }
         if world.version == before {
+            world.models.settled = before;
             return;
         }
     }

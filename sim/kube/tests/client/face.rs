@@ -7,7 +7,10 @@ use homeostat_model::Span;
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, EvictParams, ListParams, Patch, PatchParams, PostParams, WatchParams};
+use kube::api::{
+    Api, ApiResource, DeleteParams, DynamicObject, EvictParams, ListParams, LogParams, Patch, PatchParams, PostParams, ValidationDirective,
+    WatchParams,
+};
 use kube::core::{GroupVersionKind, WatchEvent};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, Config, discovery};
@@ -225,6 +228,21 @@ async fn custom_resources_live() -> Result<()> {
     assert_eq!(added.data["spec"]["dishes"].as_array().map(Vec::len), Some(2), "a keyed list merges by its key");
     let unknown = refusal(ovens.patch("big", &ours, &Patch::Apply(oven(json!({"odd": 1})))).await);
     assert!(unknown.message.contains(".spec.odd: field not declared in schema"), "{}", unknown.message);
+    let strict = refusal(
+        ovens
+            .patch(
+                "big",
+                &PatchParams { field_validation: Some(ValidationDirective::Strict), ..PatchParams::default() },
+                &Patch::Merge(json!({"spec": {"odd": 1}})),
+            )
+            .await,
+    );
+    assert_eq!(
+        (strict.code, strict.message.contains("strict decoding error: unknown field \"spec.odd\"")),
+        (400, true),
+        "{}",
+        strict.message
+    );
     let generation = added.metadata.generation;
     let status = ovens
         .patch_status("big", &PatchParams::default(), &Patch::Merge(json!({"status": {"racks": 1, "heat": 200}, "spec": {"racks": 9}})))
@@ -298,5 +316,37 @@ async fn budgets_refuse_as_the_real_ones() -> Result<()> {
     pass();
     assert!(namespaces.get_opt(&cluster.namespace).await?.is_none(), "the namespace goes with all it has");
     assert!(server.list("pods").is_empty());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_streaming_list_and_a_log() -> Result<()> {
+    let cluster = Cluster::still(Settings::default()).await?;
+    let server = cluster.server();
+    server.upsert(deployment(&cluster.namespace, "web", 2))?;
+    let pods: Api<Pod> = cluster.api();
+    (0..10).for_each(|_| server.tick(server.now() + Span::from_secs(1)));
+    let mut stream = Box::pin(watcher(pods.clone(), watcher::Config::default().streaming_lists()));
+    let mut names = Vec::new();
+    loop {
+        match tokio::time::timeout(PATIENCE, stream.try_next()).await?? {
+            Some(watcher::Event::InitApply(pod)) => names.push(pod.metadata.name.unwrap_or_default()),
+            Some(watcher::Event::InitDone) => break,
+            _ => {}
+        }
+    }
+    assert_eq!(names.len(), 2);
+    let log = pods.logs(&names[0], &LogParams::default()).await?;
+    assert!(log.contains("main registry.k8s.io/pause:3.10 started, restarts 0"), "{log}");
+    let wrong = LogParams { container: Some("nobody".into()), ..LogParams::default() };
+    assert_eq!(refusal(pods.logs(&names[0], &wrong).await).code, 400);
+    pods.delete(&names[0], &DeleteParams::default()).await?;
+    (0..5).for_each(|_| server.tick(server.now() + Span::from_secs(1)));
+    loop {
+        if let Some(watcher::Event::Delete(pod)) = tokio::time::timeout(PATIENCE, stream.try_next()).await?? {
+            assert_eq!(pod.metadata.name.as_ref(), Some(&names[0]));
+            break;
+        }
+    }
     Ok(())
 }

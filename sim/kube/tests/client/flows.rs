@@ -204,6 +204,12 @@ async fn deleting_with_care() -> Result<()> {
     assert!(maps.get_opt("owner").await?.is_some(), "the finalizer holds it");
     maps.patch("owner", &PatchParams::default(), &Patch::Merge(json!({"metadata": {"finalizers": null}}))).await?;
     wait(&maps, "owner", conditions::is_deleted(&owner.uid().unwrap_or_default())).await?;
+    let left = maps.create(&PostParams::default(), &map("left", json!({}))).await?;
+    let reference = json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": "left", "uid": left.uid()}]);
+    maps.create(&PostParams::default(), &map("orphan", json!({"ownerReferences": reference}))).await?;
+    maps.delete("left", &DeleteParams { propagation_policy: Some(PropagationPolicy::Orphan), ..DeleteParams::default() }).await?;
+    wait(&maps, "left", conditions::is_deleted(&left.uid().unwrap_or_default())).await?;
+    wait(&maps, "orphan", |object: Option<&ConfigMap>| object.is_some_and(|object| object.owner_references().is_empty())).await?;
     for name in ["a", "b", "c"] {
         maps.create(&PostParams::default(), &map(name, json!({"labels": {"set": "x"}}))).await?;
     }

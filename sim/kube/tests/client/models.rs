@@ -271,3 +271,59 @@ fn the_handle_tells_what_changed_and_repeats_itself() {
     server.expire_watches();
     assert!(server.changes_since(1, 10).is_err());
 }
+
+#[test]
+fn recreate_never_mixes_templates() {
+    let server = cluster();
+    let mut wish = deployment("lab", "web", 2);
+    wish["spec"]["strategy"] = json!({"type": "Recreate"});
+    server.upsert(wish.clone()).unwrap();
+    pass(&server, 10);
+    wish["spec"]["template"]["metadata"]["labels"]["v"] = json!("2");
+    server.upsert(wish).unwrap();
+    let mut empty = false;
+    for _ in 0..30 {
+        pass(&server, 1);
+        let all = server.list("pods");
+        let new = all.iter().filter(|pod| pod["metadata"]["labels"]["v"] == "2").count();
+        assert!(new == 0 || new == all.len(), "old and new pods at the same time");
+        empty |= ready(&server, "web") == 0;
+    }
+    assert!(empty);
+    assert_eq!(ready(&server, "web"), 2);
+}
+
+#[test]
+fn pods_wait_for_room_and_for_labels() {
+    let server = cluster();
+    let mut wish = deployment("lab", "web", 5);
+    wish["spec"]["template"]["spec"]["containers"][0]["resources"] = json!({"requests": {"cpu": "2500m", "memory": "1Gi"}});
+    server.upsert(wish.clone()).unwrap();
+    pass(&server, 10);
+    assert_eq!(ready(&server, "web"), 3, "one pod of 2.5 cores on each node of 4");
+    let (name, _) = pods(&server, "web").into_iter().find(|(_, node)| node.is_empty()).unwrap();
+    let pod = server.get("pods", "lab", &name).unwrap();
+    let scheduled = pod["status"]["conditions"].as_array().unwrap().iter().find(|one| one["type"] == "PodScheduled").unwrap().clone();
+    assert_eq!(
+        (scheduled["reason"].as_str(), scheduled["message"].as_str()),
+        (Some("Unschedulable"), Some("0/3 nodes are available: 3 Insufficient cpu."))
+    );
+    assert_eq!(pod["status"]["phase"], "Pending");
+    wish["spec"]["replicas"] = json!(3);
+    wish["spec"]["template"]["spec"]["nodeSelector"] = json!({"disk": "fast"});
+    wish["spec"]["template"]["spec"]["containers"][0]["resources"] = json!({});
+    server.upsert(wish).unwrap();
+    pass(&server, 30);
+    assert!(
+        pods(&server, "web")
+            .iter()
+            .filter(|(_, node)| !node.is_empty())
+            .all(|(name, _)| server.get("pods", "lab", name).unwrap()["spec"]["nodeSelector"].is_null())
+    );
+    let mut fast = crate::harness::node("n4");
+    fast["metadata"]["labels"]["disk"] = json!("fast");
+    server.upsert(fast).unwrap();
+    pass(&server, 40);
+    assert!(pods(&server, "web").iter().all(|(_, node)| node == "n4"));
+    assert_eq!(ready(&server, "web"), 3);
+}

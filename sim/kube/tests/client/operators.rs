@@ -137,6 +137,12 @@ async fn chaos(definitions: Vec<Value>) -> Result<()> {
     api.create(&PostParams::default(), &long).await?;
     wait_for("long", &|object| is_true(object, "AllInjected")).await?;
     assert_eq!(ready_pods(&pods).await?, 0);
+    let pause = |on: &str| json!({"metadata": {"annotations": {"experiment.chaos-mesh.org/pause": on}}});
+    api.patch("long", &PatchParams::default(), &Patch::Merge(pause("true"))).await?;
+    wait_for("long", &|object| is_true(object, "Paused") && is_true(object, "AllRecovered")).await?;
+    assert_eq!(ready_pods(&pods).await?, 3, "a paused experiment lets go");
+    api.patch("long", &PatchParams::default(), &Patch::Merge(pause("false"))).await?;
+    wait_for("long", &|object| is_true(object, "AllInjected")).await?;
     api.delete("long", &DeleteParams::default()).await?;
     wait_for("long", &|object| object.is_none()).await?;
     assert_eq!(ready_pods(&pods).await?, 3, "an abort recovers before the object goes");
@@ -238,6 +244,11 @@ async fn kratix(definitions: Vec<Value>, promise: Value) -> Result<()> {
     );
     assert_eq!(done.finalizers().len(), 4);
 
+    let pause = |on: Value| json!({"metadata": {"labels": {"kratix.io/paused": on}}});
+    requests.patch("example", &PatchParams::default(), &Patch::Merge(pause(json!("true")))).await?;
+    wait_dynamic(&requests, "example", |object| has_reason(object, "Reconciled", "PausedReconciliation")).await?;
+    requests.patch("example", &PatchParams::default(), &Patch::Merge(pause(Value::Null))).await?;
+    wait_dynamic(&requests, "example", settled).await?;
     cluster.server().set_workflow(&cluster.namespace, "example", Workflow::Fails);
     requests.patch("example", &ours, &Patch::Apply(&request("large"))).await?;
     wait_dynamic(&requests, "example", |object| has_reason(object, "Reconciled", "ConfigureWorkflowFailed")).await?;
