@@ -79,7 +79,7 @@ impl Labels {
 
     /// Whether an object's labels meet every requirement.
     pub(crate) fn matches(&self, object: &Value) -> bool {
-        let labels = object.pointer("/metadata/labels");
+        let labels = meta::at(object, "/metadata/labels");
         self.0.iter().all(|(key, need)| {
             let value = labels.and_then(|labels| labels.get(key)).and_then(Value::as_str);
             match need {
@@ -182,7 +182,7 @@ impl Fields {
     /// Whether an object's fields meet every requirement; an absent field reads as the empty text.
     pub(crate) fn matches(&self, object: &Value) -> bool {
         self.0.iter().all(|(pointer, equal, value)| {
-            let found = match object.pointer(pointer) {
+            let found = match meta::at(object, pointer) {
                 Some(Value::String(text)) => text == value,
                 Some(Value::Bool(flag)) => flag.to_string() == *value,
                 Some(Value::Number(number)) => number.to_string() == *value,

@@ -27,9 +27,16 @@ fn revision(object: &Value) -> i64 {
 
 /// Takes every deployment one step further.
 pub(crate) fn run(world: &mut World) {
+    // With nothing new, time can only end a rollout that is still under way.
+    let settled = world.version == world.models.settled;
+    let over = |one: &Value| meta::condition(one, "Progressing").is_some_and(|progress| progress["reason"] == "NewReplicaSetAvailable");
+    let due: Vec<Arc<Value>> = world.all("deployments.apps").into_iter().filter(|one| !settled || !over(one)).collect();
+    if due.is_empty() {
+        return;
+    }
     let sets = by_controller(world, SETS);
     let pods = by_controller(world, "pods");
-    for deployment in world.all("deployments.apps") {
+    for deployment in due {
         let mut mine = sets.get(meta::uid(&deployment)).cloned().unwrap_or_default();
         mine.sort_by_key(|set| revision(set));
         let hash = meta::hash(&deployment["spec"]["template"]);
