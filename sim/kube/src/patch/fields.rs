@@ -171,7 +171,13 @@ fn compare(old: &Value, new: &Value, shape: Shape<'_>, changed: &mut FieldSet, r
                 lists(before, after, &|item: &Value| item_part(item, &names), shape, changed, removed);
             }
         },
-        _ => changed.union(&of_value(new, shape)),
+        _ => {
+            let (before, after) = (of_value(old, shape), of_value(new, shape));
+            if before != after {
+                removed.union(&before); // a map became a leaf, or the other way round: the old paths are no more
+            }
+            changed.union(&after);
+        }
     }
 }
 

@@ -5,6 +5,8 @@
 
 pub(crate) mod apply;
 pub(crate) mod fields;
+#[cfg(test)]
+mod properties;
 pub(crate) mod shape;
 pub(crate) mod strategic;
 
