@@ -114,7 +114,9 @@ impl Target {
                 Ok(self.shown(world, call, 200, &object))
             }
             ("POST", true, _) => {
-                let object = world.create(&self.resource, &self.namespace, call.body.clone(), &write_options(call)?)?;
+                let mut body = call.body.clone();
+                meta::unset(&mut body, "/metadata", "managedFields"); // who owns what is the server's word
+                let object = world.create(&self.resource, &self.namespace, body, &write_options(call)?)?;
                 Ok(self.shown(world, call, 201, &object))
             }
             ("DELETE", true, _) => self.delete_all(world, call),
@@ -377,3 +379,6 @@ fn write_options(call: &Call) -> Result<WriteOptions, ApiError> {
     let manager = if applies { call.query.get("fieldManager").to_string() } else { manager };
     Ok(WriteOptions { dry_run, manager, validation, force })
 }
+
+#[cfg(test)]
+mod hostile;

@@ -145,6 +145,8 @@ pub(crate) fn check(kind: &str, object: &Value, old: Option<&Value>) -> Vec<Caus
             refuse("spec.selector", "FieldValueInvalid", format!("Invalid value: {}: field is immutable", old["spec"]["selector"]));
         }
         containers(object, "/spec/template/spec", &mut causes);
+    } else if kind == "CustomResourceDefinition" {
+        definition(object, &mut refuse);
     } else if kind == "Pod" {
         containers(object, "/spec", &mut causes);
     } else if kind == "PodDisruptionBudget"
@@ -163,6 +165,39 @@ pub(crate) fn check(kind: &str, object: &Value, old: Option<&Value>) -> Vec<Caus
         }
     }
     causes
+}
+
+/// A definition must name a group with a dot, its names and at least one version, and be called `plural.group`.
+fn definition(object: &Value, refuse: &mut impl FnMut(&str, &'static str, String)) {
+    let (group, plural) = (meta::text(object, "/spec/group"), meta::text(object, "/spec/names/plural"));
+    for pointer in ["/spec/group", "/spec/names/plural", "/spec/names/kind", "/spec/scope"] {
+        if meta::text(object, pointer).is_empty() {
+            refuse(&pointer[1..].replace('/', "."), "FieldValueRequired", "Required value".into());
+        }
+    }
+    if !group.contains('.') {
+        refuse("spec.group", "FieldValueInvalid", format!("Invalid value: \"{group}\": should be a domain with at least one dot"));
+    }
+    if meta::name(object) != format!("{plural}.{group}") {
+        refuse(
+            "metadata.name",
+            "FieldValueInvalid",
+            format!("Invalid value: \"{}\": must be spec.names.plural+\".\"+spec.group", meta::name(object)),
+        );
+    }
+    let versions = meta::list(object, "/spec/versions");
+    if versions.iter().filter(|version| version["storage"] == true).count() != 1 {
+        refuse("spec.versions", "FieldValueInvalid", "Invalid value: must have exactly one version marked as storage version".into());
+    }
+    for (number, version) in versions.iter().enumerate() {
+        if meta::text(version, "/name").is_empty() || !version["schema"]["openAPIV3Schema"].is_object() {
+            refuse(
+                &format!("spec.versions[{number}]"),
+                "FieldValueRequired",
+                "Required value: name and schema.openAPIV3Schema are required".into(),
+            );
+        }
+    }
 }
 
 fn containers(object: &Value, at: &str, causes: &mut Vec<Cause>) {

@@ -146,5 +146,5 @@ fn pod_grace(pod: &Value, options: &DeleteOptions) -> i64 {
     if meta::text(pod, "/spec/nodeName").is_empty() || matches!(meta::text(pod, "/status/phase"), "Succeeded" | "Failed") {
         return 0;
     }
-    options.grace_seconds.or_else(|| meta::int(pod, "/spec/terminationGracePeriodSeconds")).unwrap_or(30).max(0)
+    options.grace_seconds.or_else(|| meta::int(pod, "/spec/terminationGracePeriodSeconds")).unwrap_or(30).clamp(0, 1_000_000_000)
 }

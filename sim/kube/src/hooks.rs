@@ -93,6 +93,7 @@ impl World {
         }
         let status = object.get("status").cloned();
         meta::unset(&mut object, "/metadata", "resourceVersion");
+        meta::unset(&mut object, "/metadata", "managedFields");
         let shelf = resource.shelf();
         let stored = match self.get(&shelf, &namespace, &name) {
             None => self.create(&resource, &namespace, object, &options)?,

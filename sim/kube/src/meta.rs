@@ -3,6 +3,7 @@
 //! Pointers are JSON pointers (`/metadata/name`). Missing parts read as empty, never as an error: the shape of objects is judged at the
 //! door ([`crate::write`]), not here. Broken when a setter replaces a map that it should have extended.
 
+use homeostat_model::Span;
 use serde_json::{Map, Value, json};
 
 /// The value at a JSON pointer. As `Value::pointer`, but without allocating for keys that need no unescaping: controllers call it very often.
@@ -25,6 +26,11 @@ pub(crate) fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
 /// The whole number at `pointer`.
 pub(crate) fn int(object: &Value, pointer: &str) -> Option<i64> {
     at(object, pointer).and_then(Value::as_i64)
+}
+
+/// The whole seconds at `pointer` as a span; clients may write any number, so it is held between zero and thirty years.
+pub(crate) fn seconds(object: &Value, pointer: &str) -> Option<Span> {
+    int(object, pointer).map(|number| Span::from_secs(number.clamp(0, 1_000_000_000)))
 }
 
 /// The list at `pointer`, or an empty one.

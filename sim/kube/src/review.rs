@@ -17,6 +17,9 @@ pub(crate) const REVIEWS: [(&str, &str, bool); 4] = [
 /// Answers a review; `plural` says which.
 pub(crate) fn answer(settings: &Settings, plural: &str, mut body: Value) -> Result<Value, ApiError> {
     let Some((_, kind, _)) = REVIEWS.iter().find(|(of, _, _)| *of == plural) else { return Err(ApiError::no_route()) };
+    if !body.is_object() {
+        return Err(ApiError::bad_request(format!("{kind}: the body is not a JSON object")));
+    }
     body["apiVersion"] = json!("authorization.k8s.io/v1");
     body["kind"] = json!(kind);
     if *kind == "SelfSubjectRulesReview" {

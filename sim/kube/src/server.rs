@@ -142,12 +142,19 @@ impl KubeServer {
     }
 
     /// Creates an object, or replaces it whole, status included: the plant's word, not subject to access rules or conflicts. A namespace that is
-    /// missing is made. Custom resources are checked against their schema.
+    /// missing is made. Custom resources are checked against their schema. What clients wrote and `object` does not name is lost (a cordon, a
+    /// label): to change a part, use [`KubeServer::amend`].
     ///
     /// # Errors
     /// The refusal that a client would get: unknown kind, invalid object, no room.
     pub fn upsert(&self, object: Value) -> Result<Arc<Value>, ApiError> {
         self.change(|world| world.upsert(object))
+    }
+
+    /// Changes a part of an object in one step, so that no client's write is lost in between; the generation follows. Returns whether anything changed
+    /// (`false` as well when there is no such object).
+    pub fn amend(&self, shelf: &str, namespace: &str, name: &str, change: impl FnOnce(&mut Value)) -> bool {
+        self.change(|world| world.amend(shelf, namespace, name, change))
     }
 
     /// Merges `status` into an object's status (merge patch: null removes).

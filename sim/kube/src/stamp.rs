@@ -19,6 +19,10 @@ pub(crate) fn parse(text: &str) -> Option<Time> {
     let (whole, fraction) = clock.split_once('.').unwrap_or((clock, "0"));
     let mut clock = whole.splitn(3, ':').map(|part| part.parse::<i64>().ok());
     let (hour, minute, second) = (clock.next()??, clock.next()??, clock.next()??);
+    let sane = (0..10_000).contains(&year) && (1..13).contains(&month) && (1..32).contains(&day);
+    if !sane || !(0..24).contains(&hour) || !(0..60).contains(&minute) || !(0..61).contains(&second) {
+        return None;
+    }
     let fraction: String = fraction.chars().chain("000".chars()).take(3).collect();
     let seconds = hour * 3600 + minute * 60 + second;
     Some(Time(days(year, month, day) * 86_400_000 + seconds * 1000 + fraction.parse::<i64>().ok()?))
@@ -85,7 +89,11 @@ mod tests {
             assert_eq!(parse(text), Some(Time(millis)));
         }
         assert_eq!(parse("1970-01-01T00:00:01.25Z"), Some(Time(1250)));
-        assert_eq!(parse("yesterday"), None);
+        for text in
+            ["yesterday", "99999999999-01-01T00:00:00Z", "2026-13-01T00:00:00Z", "2026-01-01T00:00:00+01:00", "2026-01-01T00:00:00.xZ"]
+        {
+            assert_eq!(parse(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -89,7 +89,9 @@ fn step(world: &mut World, shelf: &str, experiment: &Arc<Value>) {
         return;
     }
     let desired = phase(world, experiment);
-    let mut records = meta::list(experiment, "/status/experiment/containerRecords").to_vec();
+    // Without a status subresource clients can write records: only objects count.
+    let mut records: Vec<Value> =
+        meta::list(experiment, "/status/experiment/containerRecords").iter().filter(|record| record.is_object()).cloned().collect();
     let chosen_before = meta::condition(experiment, "Selected").is_some();
     if !chosen_before && desired == "Run" {
         records = select(world, experiment);

@@ -229,7 +229,7 @@ fn progress(object: &mut Value, complete: bool, moved: bool, set: Option<&str>, 
         return;
     }
     let since = old.as_ref().and_then(|old| stamp::parse(meta::text(old, "/lastUpdateTime")));
-    let deadline = Span::from_secs(meta::int(object, "/spec/progressDeadlineSeconds").unwrap_or(600));
+    let deadline = meta::seconds(object, "/spec/progressDeadlineSeconds").unwrap_or(Span::from_secs(600));
     let late = current && !moved && since.is_some_and(|since| now.since(since) > deadline);
     if late || (current && !moved && reason == "ProgressDeadlineExceeded") {
         meta::set_condition(

@@ -76,7 +76,7 @@ fn look(world: &mut World, autoscaler: &Value, total: f64) {
     let average = total / current as f64;
     let wish = if (average / target - 1.0).abs() <= TOLERANCE { current } else { (total / target).ceil() as i64 };
     let (least, most) = (meta::int(autoscaler, "/spec/minReplicas").unwrap_or(1), meta::int(autoscaler, "/spec/maxReplicas").unwrap_or(1));
-    let window = Span::from_secs(meta::int(autoscaler, "/spec/behavior/scaleDown/stabilizationWindowSeconds").unwrap_or(300));
+    let window = meta::seconds(autoscaler, "/spec/behavior/scaleDown/stabilizationWindowSeconds").unwrap_or(Span::from_secs(300));
     let now = world.now;
     let wishes = world.models.hpa.wishes.entry(meta::uid(autoscaler).to_string()).or_default();
     wishes.push_back((now, wish));

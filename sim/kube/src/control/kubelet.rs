@@ -5,7 +5,7 @@ use crate::control::ready;
 use crate::meta;
 use crate::stamp;
 use crate::world::World;
-use homeostat_model::{Span, Time};
+use homeostat_model::Time;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -95,9 +95,9 @@ fn unreachable_pod(world: &mut World, pod: &Value, node: &str) {
         return;
     }
     let own = meta::list(pod, "/spec/tolerations").iter().find(|toleration| toleration["key"] == "node.kubernetes.io/unreachable");
-    let patience = match own.map(|toleration| meta::int(toleration, "/tolerationSeconds")) {
+    let patience = match own.map(|toleration| meta::seconds(toleration, "/tolerationSeconds")) {
         Some(None) => return,
-        Some(Some(seconds)) => Span::from_secs(seconds),
+        Some(Some(patience)) => patience,
         None => world.settings.not_ready_toleration,
     };
     let since = world.models.kubelet.not_ready_since.get(node).copied().unwrap_or(world.now);

@@ -41,8 +41,11 @@ pub(crate) struct Models {
     settled: u64,
 }
 
-/// The controllers in their order; `true` marks those that act on time alone, not only on changes.
-const CONTROLLERS: [(bool, fn(&mut World)); 12] = [
+/// One controller: whether it acts on time alone, not only on changes, and its step.
+type Controller = (bool, fn(&mut World));
+
+/// The controllers in their order.
+const CONTROLLERS: [Controller; 12] = [
     (true, chaos::run),
     (true, gitops::run),
     (true, hpa::run),

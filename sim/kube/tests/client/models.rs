@@ -254,6 +254,8 @@ fn the_handle_tells_what_changed_and_repeats_itself() {
         server.upsert(deployment("lab", "web", 2)).unwrap();
         pass(&server, 10);
         server.patch_status("nodes", "", "n1", &json!({"capacity": {"cpu": "4"}})).unwrap();
+        assert!(server.amend("nodes", "", "n1", |node| node["spec"] = json!({"unschedulable": true})));
+        assert!(!server.amend("nodes", "", "n1", |node| node["spec"] = json!({"unschedulable": true})), "nothing new");
         server.delete("deployments.apps", "lab", "web");
         pass(&server, 10);
         server
