@@ -22,4 +22,5 @@ pub mod replay;
 pub mod rules;
 pub mod samples;
 pub mod sensing;
+pub mod simulate;
 pub mod virtual_time;

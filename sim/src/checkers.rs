@@ -41,6 +41,7 @@ impl fmt::Display for Violation {
 /// The invariants' names and what they say.
 pub const INVARIANTS: &[(&str, &str)] = &[
     ("ruled-before-sent", "No action is sent without a ruling on the same verb, target and arguments in the journal before it"),
+    ("well-formed", "What is sent is known to the lab, has arguments within their limits, and claims something"),
     ("sent-once", "One attempt of one action is sent once"),
     ("cooldown", "The same wish is not sent again within its cooldown"),
     ("settling", "Nothing interrupts a target that settles from an action of another wish"),
@@ -129,6 +130,7 @@ impl Checkers {
         match record {
             Record::Ruled { action, proposal, ruling, plan } => self.books.ruled(at, *action, proposal, ruling, plan),
             Record::Act { action, attempt } => {
+                self.check_form(at, action);
                 self.check_paper(at, action, *attempt);
                 self.check_rhythm(at, action, *attempt);
                 self.check_world(at, action, plant);
@@ -141,6 +143,23 @@ impl Checkers {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// It must be something that can be done.
+    fn check_form(&mut self, at: Time, action: &homeostat_model::Action) {
+        let what = format!("{} {} on {}", action.id, action.verb, action.target);
+        let Some(entry) = self.lab.verbs.get(action.verb.as_str()) else {
+            return self.broken(at, "well-formed", format!("{what}: there is no such verb"));
+        };
+        let out_of_range = entry.ints.iter().find(|(name, (low, high))| {
+            !matches!(action.args.get(name.as_str()), Some(homeostat_model::Arg::Int(value)) if low <= value && value <= high)
+        });
+        if let Some((name, (low, high))) = out_of_range {
+            self.broken(at, "well-formed", format!("{what}: `{name}` is not a whole number from {low} to {high}"));
+        }
+        if action.class >= Class::Restore && !self.books.has_claim(action.id) {
+            self.broken(at, "well-formed", format!("{what}: it claims nothing"));
         }
     }
 
@@ -188,9 +207,11 @@ impl Checkers {
         {
             self.broken(at, "cooldown", format!("{what}: {} too early, the cooldown is {}", until.since(at), ruled.cooldown));
         }
-        let attempts = self.books.attempts_within(&ruled.symptom, at, self.settings.futility_window);
-        if action.class >= Class::Restore && attempts >= self.settings.futility_attempts_max as usize {
-            self.broken(at, "futility", format!("{what}: attempt {} within {}", attempts + 1, self.settings.futility_window));
+        let opposite = self.lab.verbs.get(action.verb.as_str()).and_then(|entry| entry.opposite.clone());
+        let undone = opposite.as_deref().and_then(|opposite| self.books.done(&action.target, opposite));
+        let (most, window) = (self.settings.futility_attempts_max as usize, self.settings.futility_window);
+        if action.class >= Class::Restore && self.books.is_locked(&ruled.symptom, undone, most, window) {
+            self.broken(at, "futility", format!("{what}: its symptom had {most} attempts within {window} before, and nobody unlocked it"));
         }
         if action.class >= Class::Restore {
             if let Some(other) = self.books.running_on(&action.target) {
@@ -203,9 +224,7 @@ impl Checkers {
                 self.broken(at, "settling", format!("{what} while it settles from {other}"));
             }
         }
-        let opposite = self.lab.verbs.get(action.verb.as_str()).and_then(|entry| entry.opposite.clone());
-        if let Some(opposite) = opposite
-            && let Some((done_at, settle)) = self.books.done(&action.target, &opposite)
+        if let Some((opposite, (done_at, settle))) = opposite.zip(undone)
             && at.since(done_at) < settle
             && !self.books.has_person(action.id)
         {
@@ -244,12 +263,11 @@ impl Checkers {
         if of_house && !by_person && blind_for(self.house_blind_since) {
             self.broken(at, "blind", format!("{what}: the house has not been seen for {}", at.since(self.house_blind_since.unwrap_or(at))));
         }
-        if action.class >= Class::Reversible && op.does != OpKind::Tell {
-            let worth = plant.judge(&op).worth;
+        if takes_power && plant.judge(&op).worth != Worth::Useful {
             let of_policy = self.books.policy_of(action.id);
-            let targets = self.books.targets_within(&of_policy, at, Span::from_mins(5)) + 1;
-            if targets >= 4 && worth != Worth::Useful {
-                self.broken(at, "mass", format!("{what}: policy {of_policy} acts on {targets} targets within 5m"));
+            let targets = self.books.targets_within(&of_policy, &action.verb, at, Span::from_mins(20)) + 1;
+            if targets >= 3 {
+                self.broken(at, "mass", format!("{what}: policy {of_policy} takes the power of {targets} targets within 20m"));
             }
         }
     }

@@ -6,6 +6,7 @@
 
 pub mod chance;
 pub mod checkers;
+pub mod expect;
 pub mod figures;
 pub mod lab;
 pub mod numbers;

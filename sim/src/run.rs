@@ -35,6 +35,8 @@ pub struct Finished {
     pub tally: Tally,
     /// What happened in the plant.
     pub log: Vec<(Time, String)>,
+    /// Seconds outside aims, by aim.
+    pub outside: Vec<(String, f64)>,
 }
 
 /// Runs a setup to its end.
@@ -269,7 +271,7 @@ impl<'a> Driver<'a> {
         if !matches!(ruling.verdict, homeostat_model::Verdict::AwaitingApproval { .. }) {
             return;
         }
-        for (after, yes) in self.setup.answers() {
+        for (after, yes) in self.setup.answers(*action) {
             self.later(self.now + after, Pending::Answer { action: *action, plan: plan.clone(), yes });
         }
     }
@@ -286,7 +288,13 @@ impl<'a> Driver<'a> {
         let violations = self.checkers.take().map_or_else(Vec::new, |checkers| checkers.finish(self.end));
         self.count();
         let figures = Figures::of(&self.plant, &self.tally, &self.stats, self.engine_events, self.setup);
-        Finished { figures, violations, tally: self.tally, log: self.plant.log().cloned().collect() }
+        Finished {
+            figures,
+            violations,
+            tally: self.tally,
+            outside: self.plant.meter.outside_seconds().map(|(aim, seconds)| (aim.0.clone(), seconds)).collect(),
+            log: self.plant.log().cloned().collect(),
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 //! that is met when nothing happens: each says a least number where it means "it happens".
 
 use crate::plant::Planned;
-use homeostat_model::{AlertStatus, ArbiterSettings, Arg, Autonomy, Command, Span, Verdict};
+use homeostat_model::{AlertStatus, ArbiterSettings, Arg, Autonomy, Command, Span};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -17,6 +17,9 @@ pub const DURATION_MAX: Span = Span::from_hours(24 * 366);
 pub struct Person {
     /// How long it takes.
     pub after: Span,
+    /// How much longer it takes at most, by chance.
+    #[serde(default)]
+    pub spread: Span,
     /// Yes or no.
     pub says: Answer,
 }
@@ -204,11 +207,6 @@ fn one() -> usize {
     1
 }
 
-/// Verdict's name, for patterns.
-pub fn verdict_name(verdict: Verdict) -> &'static str {
-    verdict.name()
-}
-
 /// The whole scenario.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -227,7 +225,10 @@ pub struct Scenario {
     /// The hour of a Monday at which it begins.
     #[serde(default)]
     pub begins_at_hour: i64,
-    /// The policies that run; empty: all of the lab's and the shipped ones.
+    /// Times per day, by chance, that a person says hands off for a while.
+    #[serde(default)]
+    pub random_pauses_per_day: f64,
+    /// The policies that run; empty: all of the lab's and the shipped ones, unless there are scripts; `*`: all of them beside the scripts.
     #[serde(default)]
     pub policies: Vec<String>,
     /// Policies of the scenario's own, by name.

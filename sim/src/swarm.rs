@@ -7,7 +7,8 @@ use crate::checkers::Violation;
 use crate::lab::Lab;
 use crate::plant::{Fault, Lie, Op, OpKind, Planned};
 use crate::run::{Setup, run};
-use homeostat_model::Span;
+use crate::scenario::OrderAt;
+use homeostat_model::{Command, Span};
 use rand_pcg::Pcg64Mcg;
 
 /// Faults in one run.
@@ -28,6 +29,23 @@ pub fn random_faults(lab: &Lab, seed: u64, lasts: Span, per_day: f64) -> Vec<Pla
         }
     }
     faults
+}
+
+/// Hands off by chance, for ten minutes to an hour each time.
+pub fn random_orders(seed: u64, lasts: Span, per_day: f64) -> Vec<OrderAt> {
+    let mut random = stream(seed, "orders");
+    let (mut at, mut orders) = (0.0, Vec::new());
+    while per_day > 0.0 && orders.len() < 1000 {
+        at += wait_seconds(&mut random, per_day / 86_400.0);
+        let until = at + 600.0 + 3000.0 * unit_from(&mut random);
+        if until > lasts.seconds() {
+            break;
+        }
+        orders.push(OrderAt { at: Span::from_secs(at as i64), command: Command::Pause { reason: "by chance".into() } });
+        orders.push(OrderAt { at: Span::from_secs(until as i64), command: Command::Resume });
+        at = until;
+    }
+    orders
 }
 
 fn pick<'a, T>(random: &mut Pcg64Mcg, things: &'a [T]) -> Option<&'a T> {
@@ -113,7 +131,8 @@ pub fn try_seed(setup: &Setup, seed: u64) -> Result<Option<Failure>, String> {
 fn shrink(setup: &Setup, violation: Violation) -> Failure {
     let mut best = setup.clone();
     best.scenario.faults = setup.faults();
-    best.scenario.random_faults_per_day = 0.0;
+    best.scenario.orders = setup.orders();
+    (best.scenario.random_faults_per_day, best.scenario.random_pauses_per_day) = (0.0, 0.0);
     let all = best.scenario.faults.len();
     let mut found = violation;
     let breaks = |setup: &Setup, invariant: &str| {

@@ -132,6 +132,49 @@ pub enum Command {
     /// --headless or --json it prints lines, answers questions itself, ends when the story is told, and exits with 4 if a part of it
     /// was not seen.
     Demo(DemoArgs),
+    /// Play the loop on a simulated homelab in virtual time, and print what it is worth
+    ///
+    /// Three controls meet the same weather: nobody acts, every proposal is done at once, and the loop as it is. Exits with 1 if an
+    /// expectation of the scenario is not met or an invariant is broken.
+    Simulate(SimulateArgs),
+}
+
+/// What the simulation can be told.
+#[derive(Clone, Debug, Args)]
+pub struct SimulateArgs {
+    /// A lab file, with `policies/` beside it [default: the classic lab]
+    #[arg(long, value_name = "FILE")]
+    pub lab: Option<PathBuf>,
+    /// A scenario file [default: an ordinary month]
+    #[arg(long, value_name = "FILE")]
+    pub scenario: Option<PathBuf>,
+    /// For everything that happens by chance
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// How long, in the house's time, instead of the scenario's: `30d`
+    #[arg(long = "for", value_name = "DURATION", value_parser = span)]
+    pub lasts: Option<homeostat_model::Span>,
+    /// All three controls on the same seed; this is the default
+    #[arg(long, conflicts_with = "control")]
+    pub compare: bool,
+    /// One control alone
+    #[arg(long, value_name = "NAME", value_parser = ["do-nothing", "blind-apply", "ours"])]
+    pub control: Option<String>,
+    /// List what was sent, too
+    #[arg(long)]
+    pub list: bool,
+    /// Try so many seeds, from --seed on, and check the invariants only
+    #[arg(long, value_name = "COUNT")]
+    pub swarm: Option<u64>,
+    /// A guard whose word does not count, to see the checkers notice; builds for tests only
+    #[arg(long, value_name = "GUARD", hide = true)]
+    pub break_guard: Option<String>,
+}
+
+fn span(text: &str) -> Result<homeostat_model::Span, String> {
+    let span: homeostat_model::Span = text.parse().map_err(|error: homeostat_model::time::SpanError| error.to_string())?;
+    let most = homeostat_sim::scenario::DURATION_MAX;
+    if span > homeostat_model::Span::ZERO && span <= most { Ok(span) } else { Err(format!("expected more than 0s and at most {most}")) }
 }
 
 /// What the demo can be told.

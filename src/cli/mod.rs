@@ -57,6 +57,15 @@ async fn demo(args: args::DemoArgs, json: bool) -> Ended {
     Ok(if all_seen || !lines { Exit::Ok } else { Exit::Unhealthy })
 }
 
+/// `homeostat simulate`
+fn simulate(args: args::SimulateArgs, json: bool) -> Ended {
+    use homeostat_sim::run::Control;
+    let args::SimulateArgs { lab, scenario, seed, lasts, compare: _, control, list, swarm, break_guard } = args;
+    let control = control.and_then(|name| Control::ALL.into_iter().find(|control| control.name() == name));
+    let options = crate::simulate::Options { lab, scenario, seed, lasts, control, json, list, swarm, broken_guard: break_guard };
+    Ok(if crate::simulate::run(&options)? { Exit::Ok } else { Exit::Failed })
+}
+
 /// Runs the command. Errors are the caller's to print; a daemon that is not there is [`Exit::NotRunning`].
 ///
 /// # Errors
@@ -82,6 +91,7 @@ pub async fn run(cli: Cli) -> Ended {
         Command::Policy(command) => tools::policy(place, &command, json),
         Command::Doctor => tools::doctor(place, json).await,
         Command::Demo(args) => demo(args, json).await,
+        Command::Simulate(args) => simulate(args, json),
     };
     match ended {
         Err(error) if matches!(error.downcast_ref(), Some(ClientError::NotRunning { .. })) => {

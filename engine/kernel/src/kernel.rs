@@ -34,6 +34,8 @@ pub struct Kernel {
     open: BTreeMap<Symptom, Vec<ActionId>>,
     /// When each open action was last wished.
     wished_at: BTreeMap<ActionId, Time>,
+    /// The newest wish behind each open question: the same plan, with newer evidence.
+    renewed: BTreeMap<ActionId, homeostat_model::Proposal>,
     /// When an open question, a probe or a claim is due.
     timers: BTreeSet<(Time, Timer)>,
     /// Which of them is an action's probe.
@@ -72,6 +74,7 @@ impl Kernel {
             units: Units::default(),
             open: BTreeMap::new(),
             wished_at: BTreeMap::new(),
+            renewed: BTreeMap::new(),
             timers: BTreeSet::new(),
             probes: BTreeMap::new(),
             observer_faults: BTreeMap::new(),

@@ -21,6 +21,7 @@ pub(super) struct Ruled {
     pub cooldown: Span,
     pub autonomy: Autonomy,
     pub plan: String,
+    has_claim: bool,
     evidence: Vec<Evidence>,
 }
 
@@ -56,7 +57,7 @@ pub(super) struct Books {
     consents: BTreeMap<ActionId, (Time, Option<String>)>,
     asked_until: BTreeMap<ActionId, Time>,
     by_person: BTreeSet<ActionId>,
-    sent: VecDeque<(Time, Class, String, Target)>,
+    sent: VecDeque<(Time, Class)>,
     sent_for: BTreeMap<Symptom, VecDeque<(Time, Verb, Class)>>,
     /// Until when a wish is quiet. What surely did not happen is tried again after a tenth of the cooldown, at least a minute.
     quiet_until: BTreeMap<(Symptom, Verb), Time>,
@@ -98,6 +99,7 @@ impl Books {
             cooldown: proposal.cooldown,
             autonomy: proposal.autonomy,
             plan: plan.to_owned(),
+            has_claim: proposal.claim.is_some(),
             evidence: proposal.evidence.clone(),
         };
         self.rulings.insert(action, ruled);
@@ -127,8 +129,8 @@ impl Books {
         if attempt > 1 {
             return;
         }
-        self.sent.push_back((at, action.class, symptom.0.clone(), action.target.clone()));
-        while self.sent.front().is_some_and(|(old, ..)| at.since(*old) > Span::from_hours(2)) {
+        self.sent.push_back((at, action.class));
+        while self.sent.front().is_some_and(|(old, _)| at.since(*old) > Span::from_hours(2)) {
             self.sent.pop_front();
         }
         self.quiet_until.insert((symptom.clone(), action.verb.clone()), at + ruled.cooldown);
@@ -137,8 +139,10 @@ impl Books {
         while of.front().is_some_and(|(old, ..)| at.since(*old) > Span::from_hours(24 * 8)) {
             of.pop_front();
         }
+        let settle = self.settles.get(&action.id).copied().unwrap_or(Span::ZERO);
+        // Whatever became of it: from the moment of sending on it may have been done.
+        self.done.insert((action.target.clone(), action.verb.to_string()), (at, settle));
         if action.class >= Class::Restore {
-            let settle = self.settles.get(&action.id).copied().unwrap_or(Span::ZERO);
             self.settling.insert(action.target.clone(), (action.id, symptom, at + settle));
         }
     }
@@ -150,17 +154,17 @@ impl Books {
                 self.open.remove(&action);
                 if let Some(ruled) = self.rulings.get(&action) {
                     let again = ruled.cooldown.times(0.1).max(Span::from_mins(1)).min(ruled.cooldown.max(Span::from_mins(1)));
-                    let again = if fault.code == FaultCode::NeverStarted { Span::ZERO } else { again };
+                    let never = fault.code == FaultCode::NeverStarted;
+                    let again = if never { Span::ZERO } else { again };
+                    if never && let Some(sent) = self.sent_for.get_mut(&ruled.symptom) {
+                        sent.pop_back();
+                    }
                     self.quiet_until.insert((ruled.symptom.clone(), ruled.verb.clone()), at + again);
                 }
                 self.settling.retain(|_, (id, ..)| *id != action);
             }
             Outcome::Done(_) => {
                 self.open.remove(&action);
-                if let Some(ruled) = self.rulings.get(&action) {
-                    let settle = self.settles.get(&action).copied().unwrap_or(Span::ZERO);
-                    self.done.insert((ruled.target.clone(), ruled.verb.to_string()), (at, settle));
-                }
             }
         }
     }
@@ -178,9 +182,21 @@ impl Books {
         self.quiet_until.get(&(symptom.clone(), verb.clone())).copied()
     }
 
-    pub fn attempts_within(&self, symptom: &Symptom, at: Time, window: Span) -> usize {
-        let sent = self.sent_for.get(symptom);
-        sent.map_or(0, |sent| sent.iter().filter(|(then, _, class)| at.since(*then) < window && *class >= Class::Restore).count())
+    /// Whether a symptom has had so many attempts within one window, since a person unlocked it or the opposite was done to something
+    /// that had lasted for a sixteenth of the window.
+    pub fn is_locked(&self, symptom: &Symptom, opposite: Option<(Time, Span)>, most: usize, window: Span) -> bool {
+        let lasted = |undone: &Time| {
+            let mut before = self.sent_for.get(symptom).into_iter().flatten().rev().map(|(then, ..)| *then);
+            before.find(|then| then <= undone).is_some_and(|then| undone.since(then) >= window.times(1.0 / 16.0))
+        };
+        let since = opposite.map(|(at, _)| at).filter(lasted);
+        let attempts = self.sent_for.get(symptom).into_iter().flatten();
+        let times: Vec<Time> = attempts
+            .filter(|(then, _, class)| *class >= Class::Restore && since.is_none_or(|since| *then > since))
+            .map(|(then, ..)| *then)
+            .collect();
+        // Nothing is sent while it is locked, so the newest attempts are those that locked it.
+        times.windows(most.max(1)).next_back().is_some_and(|run| run[run.len() - 1].since(run[0]) < window)
     }
 
     pub fn running_on(&self, target: &Target) -> Option<ActionId> {
@@ -192,17 +208,18 @@ impl Books {
     }
 
     pub fn sent_within(&self, class: Class, at: Time, window: Span) -> usize {
-        self.sent.iter().filter(|(then, sent, ..)| *sent == class && at.since(*then) < window).count()
+        self.sent.iter().filter(|(then, sent)| *sent == class && at.since(*then) < window).count()
     }
 
-    pub fn targets_within(&self, policy: &str, at: Time, window: Span) -> usize {
-        let targets: BTreeSet<&Target> = self
-            .sent
-            .iter()
-            .filter(|(then, class, of, _)| of == policy && *class >= Class::Reversible && at.since(*then) < window)
-            .map(|(_, _, _, target)| target)
-            .collect();
-        targets.len()
+    pub fn targets_within(&self, policy: &str, verb: &Verb, at: Time, window: Span) -> usize {
+        let of = |(symptom, sent): (&Symptom, &VecDeque<(Time, Verb, Class)>)| {
+            symptom.0 == policy && sent.iter().any(|(then, by, _)| by == verb && at.since(*then) < window)
+        };
+        self.sent_for.iter().filter(|entry| of(*entry)).count()
+    }
+
+    pub fn has_claim(&self, action: ActionId) -> bool {
+        self.rulings.get(&action).is_some_and(|ruled| ruled.has_claim)
     }
 
     pub fn done(&self, target: &Target, verb: &str) -> Option<(Time, Span)> {

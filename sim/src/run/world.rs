@@ -3,11 +3,11 @@
 use crate::chance;
 use crate::lab::Lab;
 use crate::plant::{Fault, Planned, Plant};
-use crate::scenario::{Answer, Scenario};
+use crate::scenario::{Answer, OrderAt, Scenario};
 use homeostat_kernel::Kernel;
 use homeostat_model::{
-    ActuatorSpec, ArbiterSettings, ArgKind, ArgSpec, Autonomy, Class, PolicyOverride, PolicySource, RuleSet, Span, StoreSettings, Target,
-    Time, VerbSpec, rules,
+    ActionId, ActuatorSpec, ArbiterSettings, ArgKind, ArgSpec, Autonomy, Class, PolicyOverride, PolicySource, RuleSet, Span, StoreSettings,
+    Target, Time, VerbSpec, rules,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -74,6 +74,14 @@ impl Setup {
         faults
     }
 
+    /// Orders of the scenario, and by chance: hands off for a while, so many times per day.
+    pub fn orders(&self) -> Vec<OrderAt> {
+        let mut orders = self.scenario.orders.clone();
+        orders.extend(crate::swarm::random_orders(self.seed, self.scenario.lasts, self.scenario.random_pauses_per_day));
+        orders.sort_by_key(|order| order.at);
+        orders
+    }
+
     /// Whether a fault names something that is there.
     ///
     /// # Errors
@@ -86,10 +94,11 @@ impl Setup {
 
     /// The arbiter's settings as the scenario and the lab say: what the checkers hold the kernel to.
     pub fn arbiter(&self) -> ArbiterSettings {
-        let mut settings = self.scenario.arbiter.clone().unwrap_or_default();
-        for (class, autonomy) in &self.lab.autonomy {
-            settings.autonomy.insert(*class, *autonomy);
-        }
+        let mut settings = self.scenario.arbiter.clone().unwrap_or_else(|| {
+            let mut settings = ArbiterSettings::default();
+            settings.autonomy.extend(self.lab.autonomy.iter().map(|(class, autonomy)| (*class, *autonomy)));
+            settings
+        });
         let base =
             rules::OwnBase { target: Target::from(format!("node/{}", self.lab.engine).as_str()), why: "the engine's own host".into() };
         settings.own_base.push(base);
@@ -120,7 +129,8 @@ impl Setup {
         let wanted: BTreeSet<&str> = self.scenario.policies.iter().map(String::as_str).collect();
         let known = self.policies.iter().filter(|policy| {
             let own = self.scenario.scripts.contains_key(policy.id.as_str());
-            !own && (wanted.contains(policy.id.as_str()) || (wanted.is_empty() && self.scenario.scripts.is_empty()))
+            let all = wanted.contains("*") || (wanted.is_empty() && self.scenario.scripts.is_empty());
+            !own && (all || wanted.contains(policy.id.as_str()))
         });
         known.cloned().chain(own).collect()
     }
@@ -139,17 +149,16 @@ impl Setup {
     }
 
     /// After how long which answers to a question come.
-    pub fn answers(&self) -> Vec<(Span, bool)> {
+    pub fn answers(&self, action: ActionId) -> Vec<(Span, bool)> {
         if self.control == Control::BlindApply {
             return vec![(Span::ZERO, true)];
         }
-        match self.scenario.person {
-            None => Vec::new(),
-            Some(person) => match person.says {
-                Answer::Approve => vec![(person.after, true)],
-                Answer::Deny => vec![(person.after, false)],
-                Answer::ApproveTwice => vec![(person.after, true), (person.after + Span::from_mins(1), true)],
-            },
+        let Some(person) = self.scenario.person else { return Vec::new() };
+        let after = person.after + person.spread.times(chance::at(self.seed, chance::hash("person"), action.0 as i64));
+        match person.says {
+            Answer::Approve => vec![(after, true)],
+            Answer::Deny => vec![(after, false)],
+            Answer::ApproveTwice => vec![(after, true), (after + Span::from_mins(1), true)],
         }
     }
 

@@ -5,7 +5,7 @@ use crate::arbiter::{Case, Consent, Ruled};
 use crate::effect::Effect;
 use crate::ledger::{Phase, Symptom, symptom_of};
 use homeostat_model::{
-    ActionId, Autonomy, Closing, Command, Event, Note, NoticeKind, Ordered, Proposal, Record, Ruling, Span, Time, Verdict,
+    ActionId, Autonomy, Closing, Command, Event, Note, NoticeKind, Ordered, Proposal, Reason, Record, Ruling, Span, Time, Verdict,
 };
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
@@ -30,6 +30,9 @@ impl Kernel {
         self.wished_at.insert(id, self.now);
         let ruled = self.rule(&proposal, self.now, None);
         let before = known.and_then(|id| self.ledger.action(id)).map(|state| (state.phase, state.ruling.clone()));
+        if matches!(before, Some((Phase::Awaiting { .. }, _))) {
+            self.renewed.insert(id, proposal.clone());
+        }
         self.follow(id, proposal, plan, ruled, before, 1);
     }
 
@@ -53,10 +56,7 @@ impl Kernel {
         self.stats.ruled(verdict);
         let changed = before.as_ref().is_none_or(|(_, old)| ruling_kind(old) != ruling_kind(&ruled.ruling));
         // A question stays open through short holds: the guards are asked again when it is answered.
-        let short_hold = ruled
-            .ruling
-            .decided_by()
-            .is_some_and(|reason| matches!(reason.guard.as_str(), "lock" | "budget" | "settling" | "observer_fault"));
+        let short_hold = ruled.ruling.decided_by().is_some_and(is_short_hold);
         let asked = matches!(before, Some((Phase::Awaiting { .. }, _)));
         if asked && short_hold && matches!(verdict, Verdict::Deferred { .. }) {
             return;
@@ -121,6 +121,7 @@ impl Kernel {
     fn forget_open(&mut self, proposal: &Proposal, id: ActionId) {
         let symptom = symptom_of(proposal);
         self.wished_at.remove(&id);
+        self.renewed.remove(&id);
         if let Some(open) = self.open.get_mut(&symptom) {
             open.retain(|other| *other != id);
             if open.is_empty() {
@@ -204,7 +205,9 @@ impl Kernel {
 
     fn consent(&mut self, id: ActionId, consent: Consent) {
         let Some(state) = self.ledger.action(id) else { return };
-        let (proposal, plan, before) = (state.proposal.clone(), state.plan.clone(), Some((state.phase, state.ruling.clone())));
+        let (plan, before) = (state.plan.clone(), Some((state.phase, state.ruling.clone())));
+        // The same plan, with what was read when it was last wished: that is what it rests on now.
+        let proposal = self.renewed.get(&id).unwrap_or(&state.proposal).clone();
         let wished_at = self.wished_at.get(&id).copied().unwrap_or(state.moved_at);
         let ruled = self.rule(&proposal, wished_at, Some(consent));
         self.follow(id, proposal, plan, ruled, before, 1);
@@ -220,7 +223,11 @@ impl Kernel {
         match command {
             Command::Pause { .. } | Command::Resume | Command::Unlock { .. } => {}
             Command::Approve { action, plan } => match self.answerable(action, plan.as_deref()) {
-                Ok(()) => self.consent(action, Consent::Approved { by: by.clone() }),
+                Ok(()) => match self.held(action, &by) {
+                    // The question stays open; a yes that cannot be followed now must not vanish.
+                    Some(why) => refuse(self, format!("approve {action}: {why}; it stays open, say yes again then")),
+                    None => self.consent(action, Consent::Approved { by: by.clone() }),
+                },
                 Err(why) => refuse(self, format!("approve {action}: {why}")),
             },
             Command::Deny { action } => match self.answerable(action, None) {
@@ -235,6 +242,15 @@ impl Kernel {
         }
     }
 
+    /// What holds a waiting action for now, although a person says yes: the guard's name and words.
+    pub fn held(&self, id: ActionId, by: &str) -> Option<String> {
+        let state = self.ledger.action(id)?;
+        let wished_at = self.wished_at.get(&id).copied().unwrap_or(state.moved_at);
+        let ruled = self.rule(&state.proposal, wished_at, Some(Consent::Approved { by: by.to_owned() })).ruling;
+        let short = ruled.decided_by().filter(|reason| is_short_hold(reason))?;
+        matches!(ruled.verdict, Verdict::Deferred { .. }).then(|| format!("held by {}: {}", short.guard, short.text))
+    }
+
     /// Whether a person's answer to this action still counts: single use, in time, for the plan that was shown.
     pub fn answerable(&self, id: ActionId, plan: Option<&str>) -> Result<(), String> {
         let Some(state) = self.ledger.action(id) else { return Err("there is no such action".into()) };
@@ -247,6 +263,11 @@ impl Kernel {
             phase => Err(format!("it is {}, not awaiting approval", phase.name())),
         }
     }
+}
+
+/// Whether what holds an action passes by itself, soon.
+fn is_short_hold(reason: &Reason) -> bool {
+    matches!(reason.guard.as_str(), "lock" | "budget" | "settling" | "observer_fault")
 }
 
 /// What makes two rulings the same to a reader: the verdict and the guard behind it. Times move every time and say nothing new.

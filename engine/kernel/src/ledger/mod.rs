@@ -158,9 +158,9 @@ impl Ledger {
     pub fn cooldown(&self, symptom: &Symptom, verb: &Verb) -> Option<(Time, &str)> {
         self.cooldowns.get(&(symptom.0.clone(), symptom.1.clone(), verb.clone())).map(|(until, why)| (*until, why.as_str()))
     }
-    /// How often something was tried on a symptom since `since`.
-    pub fn attempts_since(&self, symptom: &Symptom, since: Time) -> u32 {
-        self.attempts.get(symptom).map_or(0, |times| times.iter().filter(|at| **at > since).count() as u32)
+    /// When a symptom was acted on, oldest first, since a person last unlocked it.
+    pub fn attempts(&self, symptom: &Symptom) -> impl DoubleEndedIterator<Item = Time> + '_ {
+        self.attempts.get(symptom).into_iter().flatten().copied()
     }
     /// Until when a target is settling, and after what.
     pub fn settling(&self, target: &Target) -> Option<(Time, &Verb)> {

@@ -60,6 +60,8 @@ pub const ENTRIES: &[ApiEntry] = &[
     ),
     entry("Readings", "r.or(0.0)", "The value, or this where it is unknown."),
     entry("Readings", "r.is_known()", "Whether there is a value."),
+    entry("Readings", "round(r), floor(r), ceiling(r)", "A reading, rounded; `abs(r)` without its sign."),
+    entry("Readings", "whole(r)", "The nearest whole number, for arguments such as replicas; an unknown reading ends the evaluation."),
     entry(
         "Alerts",
         "alerts(\"DiskFull{severity='critical'}\")",
@@ -147,7 +149,7 @@ pub(super) fn register(engine: &mut Engine, shared: &Shared) {
     register_series(engine, shared);
     register_windows(engine, shared);
     register_comparisons(engine, shared);
-    register_arithmetic(engine);
+    register_arithmetic(engine, shared);
     register_alerts(engine, shared);
     register_wishes(engine, shared);
     register_words(engine, shared);
@@ -336,7 +338,7 @@ fn register_comparisons(engine: &mut Engine, shared: &Shared) {
     }
 }
 
-fn register_arithmetic(engine: &mut Engine) {
+fn register_arithmetic(engine: &mut Engine, shared: &Shared) {
     type Binary = (&'static str, fn(f64, f64) -> f64);
     let binary: [Binary; 7] = [
         ("+", |a, b| a + b),
@@ -357,6 +359,12 @@ fn register_arithmetic(engine: &mut Engine) {
     engine.register_fn("-", |r: Reading| r.map(|v| -v));
     engine.register_fn("abs", |r: Reading| r.map(f64::abs));
     engine.register_fn("round", |r: Reading| r.map(f64::round));
+    engine.register_fn("floor", |r: Reading| r.map(f64::floor));
+    engine.register_fn("ceiling", |r: Reading| r.map(f64::ceil));
+    let s = Arc::clone(shared);
+    engine.register_fn("whole", move |r: Reading| -> Answer<INT> { Ok(r.known(&s)?.round() as INT) });
+    engine.register_fn("whole", |x: FLOAT| x.round() as INT);
+    engine.register_fn("whole", |x: INT| x);
     engine.register_fn("or", |r: Reading, x: FLOAT| r.value.unwrap_or(x));
     engine.register_fn("or", |r: Reading, x: INT| r.value.unwrap_or(x as f64));
     engine.register_fn("is_known", |r: Reading| r.value.is_some());

@@ -243,6 +243,77 @@ fn evaluate(s) { if s.last() > 0 { propose(act("exec.restart", "node/a", #{ how:
 }
 
 #[test]
+fn a_futility_lock_does_not_wear_off() {
+    let settings = ArbiterSettings { futility_attempts_max: 2, futility_window: Span::from_mins(30), ..easy() };
+    let mut lab = lab(settings, "exec.restart", "cooldown: \"5m\"");
+    let mut sent = 0;
+    for step in 1..960_i64 {
+        let said = lab.observe(step * 15, BAD);
+        for id in said
+            .iter()
+            .filter(|text| text.contains(" act "))
+            .filter_map(|text| text[1..].split(' ').next()?.parse().ok())
+            .collect::<Vec<u64>>()
+        {
+            sent += 1;
+            lab.done(step * 15 + 1, id);
+        }
+    }
+    assert_eq!(sent, 2, "four hours later the window has long passed, and nobody has unlocked it");
+    lab.order(14_500, Command::Unlock { policy: "fix".into(), symptom: String::new() });
+    assert!(lab.observe(14_505, BAD).iter().any(|text| text.contains(" act ")));
+}
+
+#[test]
+fn waking_again_after_it_slept_is_not_futile() {
+    let policies = [
+        ("wake", remedy("power.wake", "cooldown: \"1m\"")),
+        ("sleep", remedy("power.sleep", "cooldown: \"1m\"").replace("\"bad\"", "\"idle\"")),
+    ];
+    let policies: Vec<(&str, &str)> = policies.iter().map(|(name, text)| (*name, text.as_str())).collect();
+    let settings = ArbiterSettings { futility_attempts_max: 2, futility_window: Span::from_hours(2), ..easy() };
+    let mut lab = Lab::new(settings, &policies);
+    let mut id = 0;
+    for round in 0..4_i64 {
+        for (row, verb) in [((1.0, 0.0), "power.wake"), ((0.0, 1.0), "power.sleep")] {
+            let begin = round * 1200 + if verb == "power.wake" { 15 } else { 615 };
+            let said = lab.observe(begin, &[("bad{node='a'}", row.0), ("idle{node='a'}", row.1)]);
+            id += 1;
+            assert!(said.contains(&format!("a{id} act {verb} on node/a #1")), "round {round}: {said:?}");
+            lab.done(begin + 1, id);
+            lab.observe(begin + 15, &[("bad{node='a'}", 0.0), ("idle{node='a'}", 0.0)]);
+        }
+    }
+}
+
+#[test]
+fn a_yes_during_a_short_hold_is_refused_aloud_and_the_question_stays() {
+    let mut lab = lab(easy(), "exec.reboot", "cooldown: \"1h\", settle: \"1m\"");
+    assert_eq!(lab.observe(15, BAD)[0], "a1 awaiting_approval by autonomy");
+    lab.event(16, homeostat_model::Event::ClockJumped { from: at(16), to: at(5000) });
+    let said = lab.order(20, yes(1, None));
+    assert!(said.iter().any(|text| text.contains("order refused") || text.contains("order_refused")), "{said:?}");
+    assert_eq!(lab.phase(1), "awaiting_approval");
+    lab.observe_all(30..=330, BAD);
+    let said = lab.order(331, yes(1, None));
+    assert!(said.contains(&"a1 act exec.reboot on node/a #1".to_owned()), "{said:?}");
+}
+
+#[test]
+fn what_a_person_allows_rests_on_what_was_read_last() {
+    let mut lab = lab(easy(), "exec.reboot", "cooldown: \"1h\"");
+    assert_eq!(lab.observe(15, BAD)[0], "a1 awaiting_approval by autonomy");
+    lab.observe_all(30..=600, BAD);
+    assert!(lab.order(601, yes(1, None)).contains(&"a1 act exec.reboot on node/a #1".to_owned()));
+    let newest = lab
+        .kernel
+        .ledger()
+        .action(homeostat_model::ActionId(1))
+        .and_then(|state| state.proposal.evidence.iter().filter_map(|e| e.sampled_at).max());
+    assert!(newest.is_some_and(|newest| at(601).since(newest) <= Span::from_secs(30)), "{newest:?}");
+}
+
+#[test]
 fn opposite_action_within_twice_settle_needs_a_person() {
     let policies = [
         ("wake", remedy("power.wake", "cooldown: \"1h\"")),
