@@ -18,6 +18,7 @@ use crate::rules::SHIPPED;
 use anyhow::{Context, anyhow};
 use homeostat_actuators::Pace;
 use homeostat_faces::{Faces, FacesSettings, Summary};
+use homeostat_kernel::ledger::Phase;
 use homeostat_model::{ActionId, Command, Event, Ordered, Span, Time};
 use homeostat_sim::lab::Lab;
 use homeostat_sim::plant::Plant;
@@ -37,6 +38,9 @@ const TICK: Duration = Duration::from_millis(20);
 
 /// How long something that was said stays on the screen.
 const SAID_FOR: Duration = Duration::from_secs(8);
+
+/// The wait before an answer that did not count is given again.
+const ANSWER_AGAIN: Duration = Duration::from_secs(2);
 
 /// What a lab's folder holds.
 struct Files {
@@ -60,6 +64,7 @@ pub struct Stage {
     jobs: VecDeque<Jobs>,
     answers: Vec<Answer>,
     answered: BTreeSet<String>,
+    refused_at: Option<Instant>,
     said: String,
     said_at: Instant,
 }
@@ -139,6 +144,7 @@ impl Stage {
             jobs: story.jobs().into(),
             answers: story.chapters.iter().filter_map(|chapter| chapter.answer.clone()).collect(),
             answered: BTreeSet::new(),
+            refused_at: None,
             said: String::new(),
             said_at: Instant::now(),
         })
@@ -229,6 +235,9 @@ impl Stage {
 
     /// Answers what the story answers where nobody sits at a screen, once its time has come.
     pub async fn answer_by_itself(&mut self, screen: &Screen) {
+        if self.refused_at.is_some_and(|at| at.elapsed() < ANSWER_AGAIN) {
+            return;
+        }
         let due = |answer: &Answer, line: &ActionLine| {
             fits(&answer.verb, &line.verb) && fits(&answer.target, &line.target) && screen.now.since(line.ruled_at) >= answer.after
         };
@@ -244,7 +253,10 @@ impl Stage {
                     self.answered.insert(line.id.clone());
                     self.say(format!("nobody is at a screen, so `{PERSON}` {word} {}: {} {}", line.id, line.verb, line.target));
                 }
-                Err(why) => self.say(format!("`{PERSON}` could not answer {}: {why}", line.id)),
+                Err(why) => {
+                    self.refused_at = Some(Instant::now());
+                    self.say(format!("`{PERSON}` could not answer {}: {why}", line.id));
+                }
             }
         }
     }
@@ -260,10 +272,18 @@ impl Stage {
             Command::Deny { action } => Some((*action, None)),
             Command::Pause { .. } | Command::Resume | Command::Unlock { .. } => None,
         };
-        if let Some((action, plan)) = answered {
+        if let Some((action, plan)) = answered.clone() {
             handle.ask(move |kernel| kernel.answerable(action, plan.as_deref())).await.map_err(|refused| refused.to_string())??;
         }
-        handle.submit(Event::Ordered(Ordered { by: PERSON.into(), command })).await.map_err(|refused| refused.to_string())
+        handle.submit(Event::Ordered(Ordered { by: PERSON.into(), command })).await.map_err(|refused| refused.to_string())?;
+        let Some((action, _)) = answered else { return Ok(()) };
+        // A yes to what a guard holds for a while does not count, and the question stays.
+        let waits = |phase: &Phase| matches!(phase, Phase::Awaiting { .. });
+        let open = handle.ask(move |kernel| kernel.ledger().action(action).is_some_and(|state| waits(&state.phase))).await;
+        if open.map_err(|refused| refused.to_string())? {
+            return Err("a guard holds it for now (`e` tells which); the question stays open, say it again then".into());
+        }
+        Ok(())
     }
 
     /// Everything that is known of an action, as `homeostat explain` prints it.
