@@ -57,6 +57,8 @@ pub(crate) struct World {
     pub(crate) models: Models,
     pub(crate) counters: Counters,
     resources: Vec<Arc<Resource>>,
+    /// The installed definitions with what each serves.
+    defined: Vec<(Arc<Value>, Vec<Arc<Resource>>)>,
     shelves: BTreeMap<Arc<str>, BTreeMap<Key, Arc<Value>>>,
     count: usize,
     history: VecDeque<Change>,
@@ -74,6 +76,7 @@ impl World {
             models: Models::default(),
             counters: Counters::default(),
             resources: resource::built_in(),
+            defined: Vec::new(),
             shelves: BTreeMap::new(),
             count: 0,
             history: VecDeque::new(),
@@ -262,13 +265,22 @@ impl World {
         Ok(self.history.iter().skip(start).take(limit).collect())
     }
 
-    /// Builds the resource table anew from the built-in one and the installed definitions.
+    /// Builds the resource table anew from the built-in one and the installed definitions; only definitions that changed are read again.
     fn refresh_resources(&mut self) {
-        let mut all = resource::built_in();
-        for definition in self.all(DEFINITIONS) {
-            all.extend(resource::of_definition(&definition));
-        }
-        self.resources = all;
+        let installed = self.all(DEFINITIONS);
+        let mut known = std::mem::take(&mut self.defined);
+        self.defined = installed
+            .into_iter()
+            .map(|definition| match known.iter().position(|(old, _)| Arc::ptr_eq(old, &definition)) {
+                Some(at) => known.swap_remove(at),
+                None => {
+                    let resources = resource::of_definition(&definition);
+                    (definition, resources)
+                }
+            })
+            .collect();
+        self.resources = resource::built_in();
+        self.resources.extend(self.defined.iter().flat_map(|(_, resources)| resources.iter().cloned()));
     }
 }
 
