@@ -47,7 +47,11 @@ impl KubeServer {
             let Some(pod) = world.get("pods", namespace, name) else { return false };
             let state = PodState { restarts, waiting_reason: waiting_reason.map(str::to_string), ready };
             world.models.kubelet.states.insert(meta::uid(&pod).to_string(), state);
-            crate::control::kubelet::settle(world, &pod);
+            // A node that does not answer reports nothing; the word counts once it is back.
+            let node = world.get("nodes", "", meta::text(&pod, "/spec/nodeName"));
+            if node.is_some_and(|node| crate::control::ready(&node)) {
+                crate::control::kubelet::settle(world, &pod);
+            }
             true
         })
     }

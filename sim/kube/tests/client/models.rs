@@ -102,6 +102,9 @@ fn a_lost_node_loses_its_pods_after_a_while() {
     assert!(server.set_node_ready("n2", false));
     pass(&server, 5);
     assert_eq!((ready(&server, "web"), pods(&server, "web").len()), (2, 3), "unready at once, deleted later");
+    let (lost, _) = pods(&server, "web").into_iter().find(|(_, node)| node == "n2").unwrap();
+    assert!(server.set_pod_state("lab", &lost, 1, None, true));
+    assert_eq!(ready(&server, "web"), 2, "a node that does not answer reports nothing");
     pass(&server, 70);
     assert_eq!(ready(&server, "web"), 3, "replaced elsewhere");
     assert!(pods(&server, "web").iter().all(|(_, node)| node != "n2"));
