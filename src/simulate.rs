@@ -209,7 +209,9 @@ pub fn seeds(setup: &Setup, from: u64, count: u64) -> anyhow::Result<(Vec<Failur
                 return Ok((failures, tried));
             }
             tried += 1;
-            let found = try_seed(setup, seed).inspect_err(|_| drop(stop.fetch_add(1, Ordering::SeqCst)))?;
+            let found = try_seed(setup, seed).inspect_err(|_| {
+                stop.fetch_add(1, Ordering::SeqCst);
+            })?;
             if let Some(failure) = found {
                 stop.fetch_add(1, Ordering::SeqCst);
                 failures.push(failure);

@@ -46,7 +46,7 @@ pub const INVARIANTS: &[(&str, &str)] = &[
     ("cooldown", "The same wish is not sent again within its cooldown"),
     ("settling", "Nothing interrupts a target that settles from an action of another wish"),
     ("futility", "A symptom does not get more attempts than allowed within the window, unless a person unlocks it"),
-    ("opposite", "The opposite of what was done is not done within the settling time without a person"),
+    ("opposite", "The opposite of what was done is not done within twice the settling time without a person"),
     ("concurrent", "No more actions of a class run at once than allowed"),
     ("per-hour", "No more actions of a class are sent within an hour than allowed"),
     ("one-at-a-time", "No two actions run on one target at once"),
@@ -181,7 +181,9 @@ impl Checkers {
         }
         let ceiling = self.settings.autonomy.get(&action.class).copied().unwrap_or(homeostat_model::Autonomy::Suggest).min(ruled.autonomy);
         let needs_person = matches!(ceiling, homeostat_model::Autonomy::Suggest | homeostat_model::Autonomy::Shadow);
-        if needs_person && attempt == 1 && !self.books.use_consent(at, id, &ruled.plan) {
+        // Other guards may ask a person too: whoever said yes is remembered in any case.
+        let consented = attempt == 1 && self.books.use_consent(at, id, &ruled.plan);
+        if needs_person && attempt == 1 && !consented {
             self.broken(
                 at,
                 "approved",
@@ -225,7 +227,7 @@ impl Checkers {
             }
         }
         if let Some((opposite, (done_at, settle))) = opposite.zip(undone)
-            && at.since(done_at) < settle
+            && at.since(done_at) < settle.times(2.0)
             && !self.books.has_person(action.id)
         {
             self.broken(at, "opposite", format!("{what}: {opposite} was done {} ago", at.since(done_at)));

@@ -60,7 +60,6 @@ struct Driver<'a> {
     sight: Sight,
     kernel: Option<Kernel>,
     entries: Vec<(Time, EntryBody)>,
-    keeps_entries: bool,
     generation: u64,
     pending: BTreeMap<(Time, u64), Pending>,
     counter: u64,
@@ -73,6 +72,8 @@ struct Driver<'a> {
     end: Time,
     engine_events: u64,
     stats: Stats,
+    /// Whether the node that the engine runs on works.
+    hosted: bool,
 }
 
 impl<'a> Driver<'a> {
@@ -83,7 +84,6 @@ impl<'a> Driver<'a> {
         for planned in &faults {
             setup.check_fault(&plant, &planned.fault)?;
         }
-        let keeps_entries = faults.iter().any(|planned| matches!(planned.fault, Fault::EngineRestart));
         plant.plan(faults);
         let mut driver = Driver {
             sight: Sight::new(&plant, setup.lab.scrape),
@@ -92,7 +92,6 @@ impl<'a> Driver<'a> {
             hands: Hands::new(&setup.lab),
             kernel: None,
             entries: Vec::new(),
-            keeps_entries,
             generation: 0,
             pending: BTreeMap::new(),
             counter: 0,
@@ -101,6 +100,7 @@ impl<'a> Driver<'a> {
             end: begin + setup.scenario.lasts,
             engine_events: 0,
             stats: Stats::default(),
+            hosted: true,
             setup,
             plant,
         };
@@ -112,8 +112,8 @@ impl<'a> Driver<'a> {
     fn script(&mut self) {
         let begin = self.now;
         let scenario = &self.setup.scenario;
-        let orders =
-            scenario.orders.iter().map(|order| (order.at, Event::Ordered(Ordered { by: "unix:0".into(), command: order.command.clone() })));
+        let ordered = |command| Event::Ordered(Ordered { by: "unix:0".into(), command });
+        let orders = self.setup.orders().into_iter().map(|order| (order.at, ordered(order.command)));
         let alerts = scenario.alerts.iter().map(|alert| (alert.at, alerted(alert, begin)));
         let all: Vec<(Span, Event)> = orders.chain(alerts).collect();
         for (at, event) in all {
@@ -181,6 +181,7 @@ impl<'a> Driver<'a> {
     fn read(&mut self) {
         self.plant.advance(self.now);
         self.next_read = self.now + self.setup.lab.scrape;
+        self.follow_host();
         if let Some(checkers) = &mut self.checkers {
             checkers.step(self.now, &self.plant);
         }
@@ -193,6 +194,16 @@ impl<'a> Driver<'a> {
         }
     }
 
+    /// The engine runs on one of the plant's nodes: where that stops, so does it, and starts again with it.
+    fn follow_host(&mut self) {
+        let works = self.plant.node(&self.setup.lab.engine).is_some_and(|node| node.works());
+        if works == self.hosted {
+            return;
+        }
+        self.hosted = works;
+        self.happen(if works { Pending::Start } else { Pending::Kill });
+    }
+
     fn happen(&mut self, what: Pending) {
         match what {
             Pending::Event(event) => self.handle(event),
@@ -201,6 +212,8 @@ impl<'a> Driver<'a> {
                 self.count();
                 self.kernel = None;
             }
+            // It starts with its host.
+            Pending::Start if !self.hosted => {}
             Pending::Start => {
                 // A refusal was reported at the first start; the rules are the same.
                 let _ = self.start_engine();
@@ -226,7 +239,7 @@ impl<'a> Driver<'a> {
             if let Some(checkers) = &mut self.checkers {
                 checkers.event(self.now, &event);
             }
-            if self.keeps_entries && self.entries.len() < ENTRIES_MAX {
+            if self.entries.len() < ENTRIES_MAX {
                 self.entries.push((self.now, EntryBody::Event(event.clone())));
             }
         }
@@ -242,7 +255,7 @@ impl<'a> Driver<'a> {
             }
             self.tally.record(self.now, &record);
             self.asked(&record);
-            if self.keeps_entries && self.entries.len() < ENTRIES_MAX {
+            if self.entries.len() < ENTRIES_MAX {
                 self.entries.push((self.now, EntryBody::Effect(record)));
             }
             match effect {

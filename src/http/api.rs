@@ -235,7 +235,7 @@ pub(super) async fn approve(State(app): State<Arc<App>>, Path(id): Path<String>,
     let held = app.handle.ask(move |kernel| kernel.held(id, &person)).await.map_err(refused)?;
     hand_in(&app, by, Command::Approve { action: id, plan }).await?;
     if let Some(why) = held {
-        return Err(Refusal::new(StatusCode::CONFLICT, format!("approve {id}: {why}; the question stays open, say yes again then")));
+        return Err(failure(StatusCode::CONFLICT, format!("approve {id}: {why}; the question stays open, say yes again then")));
     }
     line_of(&app, id).await
 }
