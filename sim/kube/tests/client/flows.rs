@@ -2,6 +2,8 @@
 
 use crate::harness::{Cluster, PATIENCE, Result, budget, deployment, refusal, wait};
 use futures::{StreamExt, TryStreamExt};
+use homeostat_kube_face::Settings;
+use homeostat_model::Span;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
 use k8s_openapi::api::coordination::v1::Lease;
@@ -65,7 +67,8 @@ async fn scaling_and_restarting() -> Result<()> {
 
 #[tokio::test]
 async fn draining_with_a_budget() -> Result<()> {
-    let cluster = Cluster::any().await?;
+    // Slow starts: the replacement must not be ready before the second eviction is asked for.
+    let cluster = Cluster::any_or(Settings { pod_ready_after: Span::from_secs(100), ..Settings::default() }).await?;
     let api = make_deployment(&cluster, "web", 2).await?;
     let budgets: Api<PodDisruptionBudget> = cluster.api();
     budgets.create(&PostParams::default(), &serde_json::from_value(budget(&cluster.namespace, "web", json!(1)))?).await?;

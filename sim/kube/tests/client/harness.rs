@@ -96,7 +96,12 @@ impl Cluster {
 
     /// The given server, or the face.
     pub async fn any() -> Result<Cluster> {
-        let Ok(path) = std::env::var("HOMEOSTAT_TEST_KUBECONFIG") else { return Cluster::face(Settings::default()).await };
+        Cluster::any_or(Settings::default()).await
+    }
+
+    /// The given server, or the face with these settings.
+    pub async fn any_or(settings: Settings) -> Result<Cluster> {
+        let Ok(path) = std::env::var("HOMEOSTAT_TEST_KUBECONFIG") else { return Cluster::face(settings).await };
         let mut config = Config::from_custom_kubeconfig(Kubeconfig::read_from(path)?, &KubeConfigOptions::default()).await?;
         config.default_retry = false;
         let url = config.cluster_url.to_string();

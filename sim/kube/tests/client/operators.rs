@@ -172,7 +172,7 @@ async fn chaos(definitions: Vec<Value>) -> Result<()> {
     let ours = PatchParams::apply("homeostat").validation_strict();
     let web = json!({"labelSelectors": {"app": "web"}});
 
-    let failure = experiment("fail", json!({"action": "pod-failure", "mode": "fixed", "value": "2", "duration": "60s", "selector": web}));
+    let failure = experiment("fail", json!({"action": "pod-failure", "mode": "fixed", "value": "2", "duration": "200s", "selector": web}));
     api.patch("fail", &ours, &Patch::Apply(&failure)).await?;
     let wait_for = async |name: &str, condition: &(dyn Fn(Option<&DynamicObject>) -> bool + Sync)| -> Result<()> {
         tokio::time::timeout(crate::harness::PATIENCE, kube::runtime::wait::await_condition(api.clone(), name, condition)).await??;
