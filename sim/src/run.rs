@@ -8,7 +8,7 @@
 mod hands;
 mod world;
 
-pub use world::{Control, Setup};
+pub use world::{Control, Setup, actuators};
 
 use crate::checkers::{Checkers, Violation};
 use crate::figures::{Figures, Tally};

@@ -1,4 +1,4 @@
-//! Every shipped policy keeps its promises: each `policies/*.test.yaml` is run through the production kernel.
+//! Every shipped policy keeps its promises: each `policies/*.test.yaml`, and each of a lab, is run through the production kernel.
 
 use homeostat::policy_test::run_file;
 use homeostat_model::{ActuatorSpec, ArgKind, ArgSpec, Class, Span, VerbSpec};
@@ -27,8 +27,8 @@ fn notifier() -> ActuatorSpec {
     ActuatorSpec { id: "notify".into(), verbs: vec![verb] }
 }
 
-fn files(ending: &str) -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
+fn files(folder: &str, ending: &str) -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let entries = std::fs::read_dir(&folder).expect("the policies' folder is there");
     let mut files: Vec<PathBuf> = entries
         .filter_map(|entry| entry.ok().map(|entry| entry.path()))
@@ -45,23 +45,35 @@ fn on_a_big_stack(test: impl FnOnce() + Send) {
     });
 }
 
+/// Runs every test in a folder; at least `least` must be there.
+fn keeps_its_promises(folder: &str, least: usize, actuators: &[ActuatorSpec]) {
+    let mut failures = Vec::new();
+    let tests = files(folder, ".test.yaml");
+    assert!(tests.len() >= least, "the tests were found: {tests:?}");
+    for file in tests {
+        let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        match run_file(&file, actuators) {
+            Ok(report) => {
+                assert!(report.passed + report.failures.len() > 1, "{name} expects something");
+                failures.extend(report.failures.into_iter().map(|failure| format!("{name} {failure}")));
+            }
+            Err(error) => failures.push(format!("{error:#}")),
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
 #[test]
 fn every_shipped_policy_keeps_its_promises() {
+    on_a_big_stack(|| keeps_its_promises("policies", 10, &[notifier()]));
+}
+
+/// The lab's own policies act; they are held to the verbs that the lab file knows.
+#[test]
+fn every_policy_of_the_classic_lab_keeps_its_promises() {
     on_a_big_stack(|| {
-        let mut failures = Vec::new();
-        let tests = files(".test.yaml");
-        assert!(tests.len() >= 10, "the tests were found: {tests:?}");
-        for file in tests {
-            let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-            match run_file(&file, &[notifier()]) {
-                Ok(report) => {
-                    assert!(report.passed + report.failures.len() > 1, "{name} expects something");
-                    failures.extend(report.failures.into_iter().map(|failure| format!("{name} {failure}")));
-                }
-                Err(error) => failures.push(format!("{error:#}")),
-            }
-        }
-        assert!(failures.is_empty(), "{}", failures.join("\n"));
+        let lab = homeostat_sim::shipped::classic().expect("the shipped lab fits together");
+        keeps_its_promises("labs/classic/policies", 9, &homeostat_sim::run::actuators(&lab, false));
     });
 }
 
