@@ -1,0 +1,193 @@
+//! The swarm: whatever goes wrong, the invariants hold; and with any one guard taken out of the arbiter, a checker notices.
+//!
+//! Few seeds in a debug build, for it takes half a minute each; `cargo test --profile quick -p homeostat-sim --features sabotage` is
+//! the form that means it. A failure prints the smallest scenario that repeats it and the command.
+
+#![expect(clippy::disallowed_methods, reason = "this is a test, not the engine: it has threads and files")]
+
+use homeostat_model::{PolicyOverride, PolicySource};
+use homeostat_sim::run::{Control, Finished, Setup, run};
+use homeostat_sim::scenario::Scenario;
+use homeostat_sim::shipped;
+use homeostat_sim::swarm::{Failure, try_seed};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+/// Seeds of the unbroken kernel.
+const SEEDS: u64 = if cfg!(debug_assertions) { 2 } else { 60 };
+/// A broken guard must be noticed within so many seeds.
+const GUARD_SEEDS_MAX: u64 = 100;
+/// Every guard of the arbiter.
+const GUARDS: [&str; 12] = [
+    "lint",
+    "freshness",
+    "futility",
+    "hands_off",
+    "own_base",
+    "observer_fault",
+    "settling",
+    "cooldown",
+    "opposite",
+    "lock",
+    "budget",
+    "autonomy",
+];
+
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_else(|error| panic!("read {}: {error}", path.display()))
+}
+
+/// The lab's own policies and those that ship with the daemon.
+fn policies() -> Vec<PolicySource> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../policies");
+    let mut shipped = Vec::new();
+    for entry in std::fs::read_dir(&folder).expect("the shipped policies are there") {
+        let path = entry.expect("the folder can be read").path();
+        if path.extension().is_some_and(|ending| ending == "rhai") {
+            let name = path.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            let source = PolicySource {
+                id: name.as_str().into(),
+                path: format!("policies/{name}.rhai"),
+                text: read(&path),
+                overrides: PolicyOverride::default(),
+            };
+            shipped.push(source);
+        }
+    }
+    assert!(shipped.len() >= 10, "the shipped policies were found: {}", shipped.len());
+    shipped.sort_by(|one, other| one.id.cmp(&other.id));
+    shipped.extend(homeostat_sim::shipped::policies());
+    shipped
+}
+
+fn setup(scenario: Scenario, broken_guard: Option<&str>) -> Setup {
+    Setup {
+        lab: Arc::new(shipped::classic().expect("the shipped lab fits together")),
+        scenario,
+        policies: policies(),
+        seed: 0,
+        control: Control::Ours,
+        broken_guard: broken_guard.map(str::to_owned),
+    }
+}
+
+fn swarm() -> Scenario {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../labs/classic/swarm.yaml");
+    Scenario::parse(&read(&path)).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Runs `work` on every processor, on stacks that policies fit on.
+fn on_all_processors(work: impl Fn() + Sync) {
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        let start = |_| {
+            let builder = std::thread::Builder::new().stack_size(homeostat_kernel::STACK_BYTES_MIN);
+            builder.spawn_scoped(scope, &work).expect("a thread starts")
+        };
+        let threads: Vec<_> = (0..workers).map(start).collect();
+        threads.into_iter().for_each(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+    });
+}
+
+fn on_a_big_stack<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| {
+        let builder = std::thread::Builder::new().stack_size(homeostat_kernel::STACK_BYTES_MIN);
+        builder.spawn_scoped(scope, work).expect("a thread starts").join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+fn told(failure: &Failure) -> String {
+    format!(
+        "seed {} breaks an invariant: {}\nthe smallest run that does, with {} of {} faults:\n---\n{}---\nsave that as broken.yaml and run\n  homeostat simulate --scenario broken.yaml --seed {} --control ours",
+        failure.seed, failure.violation, failure.faults.0, failure.faults.1, failure.scenario, failure.seed
+    )
+}
+
+fn tried(setup: &Setup, seed: u64) -> Option<Failure> {
+    try_seed(setup, seed).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn finished(setup: &Setup) -> Finished {
+    run(setup).unwrap_or_else(|error| panic!("{error}"))
+}
+
+#[test]
+fn whatever_goes_wrong_the_invariants_hold() {
+    let setup = setup(swarm(), None);
+    let next = AtomicU64::new(1);
+    on_all_processors(|| {
+        loop {
+            let seed = next.fetch_add(1, Ordering::SeqCst);
+            if seed > SEEDS {
+                return;
+            }
+            if let Some(failure) = tried(&setup, seed) {
+                next.store(SEEDS + 1, Ordering::SeqCst);
+                panic!("{}", told(&failure));
+            }
+        }
+    });
+}
+
+/// The checkers can fail: each guard is taken out once, and a run breaks an invariant.
+#[test]
+fn every_broken_guard_is_noticed() {
+    if cfg!(debug_assertions) {
+        eprintln!("SKIPPED: a broken guard needs an optimised build: cargo test --profile quick -p homeostat-sim --features sabotage");
+        return;
+    }
+    let next = AtomicUsize::new(0);
+    on_all_processors(|| {
+        while let Some(guard) = GUARDS.get(next.fetch_add(1, Ordering::SeqCst)) {
+            let broken = setup(swarm(), Some(guard));
+            // Without shrinking: only whether it is noticed, and where.
+            let noticed = (1..=GUARD_SEEDS_MAX)
+                .find_map(|seed| finished(&broken.with_seed(seed)).violations.into_iter().next().map(|violation| (seed, violation)));
+            let Some((seed, violation)) = noticed else {
+                panic!("a kernel without the guard `{guard}` went unnoticed on {GUARD_SEEDS_MAX} seeds")
+            };
+            println!("without {guard}: seed {seed} breaks {violation}");
+        }
+    });
+}
+
+#[test]
+fn a_guard_that_is_not_there_cannot_be_broken() {
+    let error = on_a_big_stack(|| run(&setup(swarm(), Some("nonsense"))).err());
+    assert!(error.as_deref().is_some_and(|error| error.contains("nonsense")), "{error:?}");
+}
+
+/// Two hours in which something goes wrong every ten minutes.
+fn short() -> Scenario {
+    Scenario { lasts: homeostat_model::Span::from_hours(2), random_faults_per_day: 144.0, ..swarm() }
+}
+
+#[test]
+fn the_same_setup_has_the_same_figures() {
+    let figures = |seed: u64| {
+        let setup = setup(short(), None).with_seed(seed);
+        let finished = on_a_big_stack(|| finished(&setup));
+        let lines = serde_json::to_string(&(&finished.tally.acts, &finished.tally.rulings)).expect("lines are JSON");
+        (serde_json::to_string(&finished.figures).expect("figures are JSON"), lines)
+    };
+    let (one, same, other) = (figures(7), figures(7), figures(8));
+    assert_eq!(one, same);
+    assert_ne!(one, other, "another seed is another run");
+}
+
+/// What is printed repeats the failure, after a way through a file and with no more than it says.
+#[test]
+fn a_shrunk_failure_still_fails_when_read_back() {
+    let broken = setup(swarm(), Some("own_base"));
+    let failure = on_a_big_stack(|| (1..=10).find_map(|seed| tried(&broken, seed))).expect("a seed breaks an invariant");
+    assert!(failure.faults.0 <= failure.faults.1, "{:?}", failure.faults);
+    let scenario = Scenario::parse(&failure.scenario).unwrap_or_else(|error| panic!("{error}:\n{}", failure.scenario));
+    assert_eq!(scenario.faults.len(), failure.faults.0);
+    assert_eq!(scenario.random_faults_per_day, 0.0, "nothing is left to chance");
+    let again = on_a_big_stack(|| finished(&setup(scenario.clone(), Some("own_base")).with_seed(failure.seed)));
+    let same = again.violations.iter().find(|violation| violation.invariant == failure.violation.invariant);
+    assert_eq!(same.map(|violation| violation.text.as_str()), Some(failure.violation.text.as_str()), "{}", told(&failure));
+    let whole = on_a_big_stack(|| finished(&setup(scenario, None).with_seed(failure.seed)));
+    assert!(whole.violations.is_empty(), "with the guard in place nothing breaks: {:?}", whole.violations);
+}
