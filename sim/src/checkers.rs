@@ -21,6 +21,9 @@ const BLIND_KNOWN_AFTER: Span = Span::from_mins(4);
 /// A sent action must be closed this long after its timeout.
 const CLOSED_AFTER: Span = Span::from_hours(2);
 
+/// A target may be sent to and fro so often within an hour.
+const SWINGS_MAX: usize = 6;
+
 /// A broken invariant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Violation {
@@ -47,6 +50,7 @@ pub const INVARIANTS: &[(&str, &str)] = &[
     ("settling", "Nothing interrupts a target that settles from an action of another wish"),
     ("futility", "A symptom does not get more attempts than allowed within the window, unless a person unlocks it"),
     ("opposite", "The opposite of what was done is not done within twice the settling time without a person"),
+    ("to-and-fro", "A target is not sent to and fro more than six times an hour without a person"),
     ("concurrent", "No more actions of a class run at once than allowed"),
     ("per-hour", "No more actions of a class are sent within an hour than allowed"),
     ("one-at-a-time", "No two actions run on one target at once"),
@@ -225,6 +229,12 @@ impl Checkers {
             {
                 self.broken(at, "settling", format!("{what} while it settles from {other}"));
             }
+        }
+        if let Some(opposite) = &opposite
+            && self.books.swings(&action.target, [action.verb.as_str(), opposite], at) >= SWINGS_MAX
+            && !self.books.has_person(action.id)
+        {
+            self.broken(at, "to-and-fro", format!("{what}: it and {opposite} were sent {SWINGS_MAX} times within the hour"));
         }
         if let Some((opposite, (done_at, settle))) = opposite.zip(undone)
             && at.since(done_at) < settle.times(2.0)

@@ -58,6 +58,7 @@ pub(super) struct Books {
     asked_until: BTreeMap<ActionId, Time>,
     by_person: BTreeSet<ActionId>,
     sent: VecDeque<(Time, Class)>,
+    sent_to: BTreeMap<Target, VecDeque<(Time, Verb)>>,
     sent_for: BTreeMap<Symptom, VecDeque<(Time, Verb, Class)>>,
     /// Until when a wish is quiet. What surely did not happen is tried again after a tenth of the cooldown, at least a minute.
     quiet_until: BTreeMap<(Symptom, Verb), Time>,
@@ -133,6 +134,11 @@ impl Books {
         while self.sent.front().is_some_and(|(old, _)| at.since(*old) > Span::from_hours(2)) {
             self.sent.pop_front();
         }
+        let to = self.sent_to.entry(action.target.clone()).or_default();
+        to.push_back((at, action.verb.clone()));
+        while to.front().is_some_and(|(old, _)| at.since(*old) > Span::from_hours(2)) {
+            to.pop_front();
+        }
         self.quiet_until.insert((symptom.clone(), action.verb.clone()), at + ruled.cooldown);
         let of = self.sent_for.entry(symptom.clone()).or_default();
         of.push_back((at, action.verb.clone(), action.class));
@@ -182,14 +188,9 @@ impl Books {
         self.quiet_until.get(&(symptom.clone(), verb.clone())).copied()
     }
 
-    /// Whether a symptom has had so many attempts within one window, since a person unlocked it or the opposite was done to something
-    /// that had lasted for a sixteenth of the window.
+    /// Whether a symptom has had so many attempts within one window, since a person unlocked it or the opposite was done.
     pub fn is_locked(&self, symptom: &Symptom, opposite: Option<(Time, Span)>, most: usize, window: Span) -> bool {
-        let lasted = |undone: &Time| {
-            let mut before = self.sent_for.get(symptom).into_iter().flatten().rev().map(|(then, ..)| *then);
-            before.find(|then| then <= undone).is_some_and(|then| undone.since(then) >= window.times(1.0 / 16.0))
-        };
-        let since = opposite.map(|(at, _)| at).filter(lasted);
+        let since = opposite.map(|(at, _)| at);
         let attempts = self.sent_for.get(symptom).into_iter().flatten();
         let times: Vec<Time> = attempts
             .filter(|(then, _, class)| *class >= Class::Restore && since.is_none_or(|since| *then > since))
@@ -220,6 +221,12 @@ impl Books {
 
     pub fn has_claim(&self, action: ActionId) -> bool {
         self.rulings.get(&action).is_some_and(|ruled| ruled.has_claim)
+    }
+
+    /// How often a verb or its opposite was sent to a target within an hour.
+    pub fn swings(&self, target: &Target, pair: [&str; 2], at: Time) -> usize {
+        let sent = self.sent_to.get(target).into_iter().flatten();
+        sent.filter(|(then, verb)| at.since(*then) < Span::from_hours(1) && pair.contains(&verb.as_str())).count()
     }
 
     pub fn done(&self, target: &Target, verb: &str) -> Option<(Time, Span)> {

@@ -1,13 +1,10 @@
 //! It must give up (lesson 7): attempts are counted per symptom, whatever became of them. Too many within the window lock the symptom
 //! until a person unlocks it; the lock does not wear off. Notifications do not count: silence is no help. Neither does what was
-//! before the opposite was done, if it had lasted until then: a node that was woken, worked for a while and went back to sleep has
-//! been helped; one that was sent to sleep at once is being fought over.
+//! before the opposite was done: a node that was woken, worked and went back to sleep has been helped (to and fro is the matter of
+//! the guard `opposite`).
 
 use super::{Case, Opinion};
 use homeostat_model::{Class, Time};
-
-/// What lasted for this share of the window before its opposite was done has helped.
-const LASTED_SHARE: f64 = 1.0 / 16.0;
 
 pub(super) fn rule(case: &Case<'_>) -> Opinion {
     if case.class() == Class::Notify {
@@ -17,11 +14,6 @@ pub(super) fn rule(case: &Case<'_>) -> Opinion {
     let (most, window) = (case.settings.futility_attempts_max, case.settings.futility_window);
     let opposite = case.spec.and_then(|spec| spec.opposite.as_ref());
     let undone = opposite.and_then(|verb| case.ledger.last_done(&case.proposal.target, verb)).map(|(at, _)| at);
-    let lasted = |undone: &Time| {
-        let before = case.ledger.attempts(&symptom).rev().find(|at| at <= undone);
-        before.is_some_and(|at| undone.since(at) >= window.times(LASTED_SHARE))
-    };
-    let undone = undone.filter(lasted);
     let attempts: Vec<Time> = case.ledger.attempts(&symptom).filter(|at| undone.is_none_or(|undone| *at > undone)).collect();
     // No attempt is made while it is locked, so the newest ones are those that locked it.
     let first = attempts.len().checked_sub(most as usize).and_then(|index| attempts.get(index));

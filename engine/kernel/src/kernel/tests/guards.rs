@@ -1,7 +1,7 @@
 //! Each guard alone: a case that passes and one that does not, with everything else out of the way. Where a lesson stands behind
 //! a guard, the test bears its name.
 
-use super::lab::{Lab, easy, remedy, rules};
+use super::lab::{Lab, at, easy, remedy, rules};
 use homeostat_model::{ArbiterSettings, Autonomy, Class, Command, Event, Span};
 use std::collections::BTreeMap;
 
@@ -288,7 +288,8 @@ fn waking_again_after_it_slept_is_not_futile() {
 
 #[test]
 fn a_yes_during_a_short_hold_is_refused_aloud_and_the_question_stays() {
-    let mut lab = lab(easy(), "exec.reboot", "cooldown: \"1h\", settle: \"1m\"");
+    let settings = ArbiterSettings { clock_jump_freeze: Span::from_mins(5), ..autonomy(Class::Disruptive, Autonomy::Suggest) };
+    let mut lab = lab(settings, "exec.reboot", "cooldown: \"1h\", settle: \"1m\"");
     assert_eq!(lab.observe(15, BAD)[0], "a1 awaiting_approval by autonomy");
     lab.event(16, homeostat_model::Event::ClockJumped { from: at(16), to: at(5000) });
     let said = lab.order(20, yes(1, None));
@@ -301,7 +302,7 @@ fn a_yes_during_a_short_hold_is_refused_aloud_and_the_question_stays() {
 
 #[test]
 fn what_a_person_allows_rests_on_what_was_read_last() {
-    let mut lab = lab(easy(), "exec.reboot", "cooldown: \"1h\"");
+    let mut lab = lab(autonomy(Class::Disruptive, Autonomy::Suggest), "exec.reboot", "cooldown: \"1h\"");
     assert_eq!(lab.observe(15, BAD)[0], "a1 awaiting_approval by autonomy");
     lab.observe_all(30..=600, BAD);
     assert!(lab.order(601, yes(1, None)).contains(&"a1 act exec.reboot on node/a #1".to_owned()));
@@ -335,6 +336,27 @@ fn opposite_action_within_twice_settle_needs_a_person() {
     later.done(16, 1);
     let said = later.observe(150, &row(0.0, 1.0));
     assert!(said.contains(&"a2 act power.sleep on node/a #1".to_owned()), "{said:?}");
+}
+
+#[test]
+fn to_and_fro_within_an_hour_needs_a_person_however_patiently() {
+    let policies = [
+        ("wake", remedy("power.wake", "cooldown: \"1m\"")),
+        ("sleep", remedy("power.sleep", "cooldown: \"1m\"").replace("\"bad\"", "\"idle\"")),
+    ];
+    let policies: Vec<(&str, &str)> = policies.iter().map(|(name, text)| (*name, text.as_str())).collect();
+    let mut lab = Lab::new(easy(), &policies);
+    let mut verdicts = Vec::new();
+    for round in 0..7_i64 {
+        let begin = 15 + round * 150;
+        let (bad, idle) = if round % 2 == 0 { (1.0, 0.0) } else { (0.0, 1.0) };
+        let said = lab.observe(begin, &[("bad{node='a'}", bad), ("idle{node='a'}", idle)]);
+        lab.done(begin + 1, round as u64 + 1);
+        lab.observe(begin + 15, &[("bad{node='a'}", 0.0), ("idle{node='a'}", 0.0)]);
+        verdicts.push(said[0].clone());
+    }
+    assert!(verdicts[..6].iter().all(|verdict| verdict.ends_with(" admitted")), "{verdicts:?}");
+    assert_eq!(verdicts[6], "a7 awaiting_approval by opposite");
 }
 
 #[test]
