@@ -12,6 +12,7 @@ mod exporters;
 mod lab;
 mod memory;
 mod parse;
+mod plant;
 mod policy;
 mod process;
 mod report;
@@ -21,13 +22,14 @@ use report::Line;
 use std::process::{Command, Stdio};
 
 /// The parts in the table's order.
-const PARTS: [(&str, fn()); 6] = [
+const PARTS: [(&str, fn()); 7] = [
     ("parse", parse::run),
     ("scrape", scrape::run),
     ("memory", memory::run),
     ("policy", policy::run),
     ("arrival", arrival::run),
     ("alert", alert::run),
+    ("plant", plant::run),
 ];
 
 fn main() {
@@ -39,6 +41,7 @@ fn main() {
         }
         Some("exporters") => exporters::serve(),
         Some("senders") => alert::send(&args[1..]),
+        Some("plant-run") => plant::child(&args[1..]),
         _ => all(&args),
     }
 }

@@ -33,6 +33,13 @@ pub fn rss_mib(pid: u32) -> Option<f64> {
     line.trim().trim_end_matches(" kB").trim().parse::<f64>().ok().map(|kib| kib / 1024.0)
 }
 
+/// The most resident memory that this process ever had, in MiB.
+pub fn peak_mib() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("/proc is mounted");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("the system knows the peak");
+    line.trim().trim_end_matches(" kB").trim().parse::<f64>().expect("a number") / 1024.0
+}
+
 /// A child that ends with its owner.
 pub struct Owned(pub Child);
 
