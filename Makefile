@@ -2,7 +2,7 @@
 CARGO ?= cargo
 DATA ?= data
 
-.PHONY: demo run test bench lint tools
+.PHONY: demo run test swarm bench lint tools
 
 demo: ## builds the daemon and shows it at work on a simulated homelab; needs nothing, leaves nothing behind
 	$(CARGO) run --release --bin homeostat -- demo
@@ -13,6 +13,9 @@ run: ## builds the daemon and lets it watch this machine
 test: tools ## installs what the tests need, then runs all of them
 	$(CARGO) test --workspace
 	$(CARGO) test --release -p homeostat-kernel --lib policy
+
+swarm: ## half a day on a thousand seeds, every invariant checked after every journal entry
+	$(CARGO) run --release --bin homeostat -- simulate --scenario labs/classic/swarm.yaml --swarm 1000
 
 bench: ## prints what performance we promise and what was measured
 	$(CARGO) bench --workspace --bench promises

@@ -46,7 +46,12 @@ pub const GUARDS: [Guard; 12] = [
         doc: "Repeated attempts on one symptom lock it until a person looks.",
         rule: futility::rule,
     },
-    Guard { name: "opposite", doubt: Doubt::FailClosed, doc: "Doing the opposite soon after needs a person.", rule: opposite::rule },
+    Guard {
+        name: "opposite",
+        doubt: Doubt::FailClosed,
+        doc: "Doing the opposite soon after, or to and fro, needs a person.",
+        rule: opposite::rule,
+    },
     Guard { name: "lock", doubt: Doubt::FailClosed, doc: "One action per target at a time.", rule: lock::rule },
     Guard { name: "budget", doubt: Doubt::FailClosed, doc: "So many at once, so many an hour, by class.", rule: budget::rule },
     Guard {
