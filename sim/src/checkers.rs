@@ -141,10 +141,8 @@ impl Checkers {
                 self.books.sent(at, action, *attempt);
             }
             Record::Closed { action, .. } => self.books.closed(*action),
-            Record::Judged { action, .. } => {
-                if !self.books.judge(*action) {
-                    self.broken(at, "judged-once", format!("{action} was judged again"));
-                }
+            Record::Judged { action, .. } if !self.books.judge(*action) => {
+                self.broken(at, "judged-once", format!("{action} was judged again"));
             }
             _ => {}
         }

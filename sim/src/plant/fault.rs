@@ -286,7 +286,8 @@ impl Plant {
 
     fn with_nodes(&mut self, change: impl Fn(&mut super::Node, Time) -> bool) -> bool {
         let now = self.now;
-        self.nodes.iter_mut().fold(false, |any, node| change(node, now) || any)
+        // Every node, not only up to the first that it concerns.
+        self.nodes.iter_mut().filter_map(|node| change(node, now).then_some(())).count() > 0
     }
 
     fn set_disk(&mut self, node: &str, disk: &str, within: Span, begins: bool) -> bool {

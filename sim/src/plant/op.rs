@@ -225,7 +225,7 @@ impl Plant {
     fn judge_power(&self, does: OpKind, index: usize) -> Judged {
         use Worth::{Harmful, Useful, Useless};
         let node = &self.nodes[index];
-        let busy_queue = self.queues.iter().any(|queue| queue.node == index && queue.len() > 0);
+        let busy_queue = self.queues.iter().any(|queue| queue.node == index && !queue.is_empty());
         let on = node.works();
         match does {
             OpKind::Wake if on || matches!(node.power, Power::Starting { .. }) => judged(Useless, "it is awake"),
