@@ -12,7 +12,7 @@ run: ## builds the daemon and lets it watch this machine
 
 test: tools ## installs what the tests need, then runs all of them
 	$(CARGO) test --workspace
-	$(CARGO) test --release -p homeostat-kernel --lib policy
+	$(CARGO) test --profile quick -p homeostat-kernel -p homeostat-sim --features homeostat-sim/sabotage -- policy swarm
 
 swarm: ## half a day on a thousand seeds, every invariant checked after every journal entry
 	$(CARGO) run --release --bin homeostat -- simulate --scenario labs/classic/swarm.yaml --swarm 1000

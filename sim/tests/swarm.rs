@@ -1,7 +1,7 @@
 //! The swarm: whatever goes wrong, the invariants hold; and with any one guard taken out of the arbiter, a checker notices.
 //!
 //! Few seeds in a debug build, for it takes half a minute each; `cargo test --profile quick -p homeostat-sim --features sabotage` is
-//! the form that means it. A failure prints the smallest scenario that repeats it and the command.
+//! the form that means it. Every name here holds `swarm`: `make test` picks by that. A failure prints the smallest scenario that repeats it and the command.
 
 #![expect(clippy::disallowed_methods, reason = "this is a test, not the engine: it has threads and files")]
 
@@ -113,7 +113,7 @@ fn finished(setup: &Setup) -> Finished {
 }
 
 #[test]
-fn whatever_goes_wrong_the_invariants_hold() {
+fn in_a_swarm_of_seeds_the_invariants_hold() {
     let setup = setup(swarm(), None);
     let next = AtomicU64::new(1);
     on_all_processors(|| {
@@ -132,7 +132,7 @@ fn whatever_goes_wrong_the_invariants_hold() {
 
 /// The checkers can fail: each guard is taken out once, and a run breaks an invariant.
 #[test]
-fn every_broken_guard_is_noticed() {
+fn the_swarm_notices_every_broken_guard() {
     if cfg!(debug_assertions) {
         eprintln!("SKIPPED: a broken guard needs an optimised build: cargo test --profile quick -p homeostat-sim --features sabotage");
         return;
@@ -153,7 +153,7 @@ fn every_broken_guard_is_noticed() {
 }
 
 #[test]
-fn a_guard_that_is_not_there_cannot_be_broken() {
+fn the_swarm_breaks_only_guards_that_are_there() {
     let error = on_a_big_stack(|| run(&setup(swarm(), Some("nonsense"))).err());
     assert!(error.as_deref().is_some_and(|error| error.contains("nonsense")), "{error:?}");
 }
@@ -164,7 +164,7 @@ fn short() -> Scenario {
 }
 
 #[test]
-fn the_same_setup_has_the_same_figures() {
+fn the_same_swarm_has_the_same_figures() {
     let figures = |seed: u64| {
         let setup = setup(short(), None).with_seed(seed);
         let finished = on_a_big_stack(|| finished(&setup));
@@ -178,7 +178,7 @@ fn the_same_setup_has_the_same_figures() {
 
 /// What is printed repeats the failure, after a way through a file and with no more than it says.
 #[test]
-fn a_shrunk_failure_still_fails_when_read_back() {
+fn a_shrunk_failure_of_the_swarm_still_fails_when_read_back() {
     let broken = setup(swarm(), Some("own_base"));
     let failure = on_a_big_stack(|| (1..=10).find_map(|seed| tried(&broken, seed))).expect("a seed breaks an invariant");
     assert!(failure.faults.0 <= failure.faults.1, "{:?}", failure.faults);

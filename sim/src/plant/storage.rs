@@ -121,10 +121,12 @@ impl Filesystem {
 
     pub(super) fn step(&mut self, seconds: f64) {
         let days = seconds / DAY;
-        let runaway = self.runaway_per_day * self.size_bytes * days;
-        self.used_bytes = (self.used_bytes + self.grows_per_day * self.size_bytes * days + runaway).min(self.size_bytes);
+        // What meets the brim is not written.
+        let runaway = (self.runaway_per_day * self.size_bytes * days).min(self.size_bytes - self.used_bytes);
+        let grown = (self.grows_per_day * self.size_bytes * days).min(self.size_bytes - self.used_bytes - runaway);
+        self.used_bytes = (self.used_bytes + grown + runaway).min(self.size_bytes);
         // Of ordinary growth a tenth is rubbish; of a log that runs away, all.
-        self.cleanable_bytes += runaway + 0.1 * self.grows_per_day * self.size_bytes * days;
+        self.cleanable_bytes += runaway + 0.1 * grown;
         self.cleanable_bytes = self.cleanable_bytes.min(self.used_bytes);
     }
 
