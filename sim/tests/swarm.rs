@@ -1,7 +1,8 @@
 //! The swarm: whatever goes wrong, the invariants hold; and with any one guard taken out of the arbiter, a checker notices.
 //!
-//! Few seeds in a debug build, for it takes half a minute each; `cargo test --profile quick -p homeostat-sim --features sabotage` is
-//! the form that means it. Every name here holds `swarm`: `make test` picks by that. A failure prints the smallest scenario that repeats it and the command.
+//! Few seeds in a debug build, for each takes long; `cargo test --profile quick -p homeostat-sim --features sabotage` is the form that
+//! means it. Every name here holds `swarm`: `make test` picks by that. A failure prints the smallest scenario that repeats it and the
+//! command.
 
 #![expect(clippy::disallowed_methods, reason = "this is a test, not the engine: it has threads and files")]
 
