@@ -362,7 +362,13 @@ impl Lab {
                 problems.push(format!("the profile of `{}` needs a step above 0 and points of 0 or more", service.name));
             }
         }
+        problems.extend(twice("service", self.services.iter().map(|service| service.name.as_str())));
+        problems.extend(twice("queue", self.queues.iter().map(|queue| queue.name.as_str())));
+        problems.extend(twice("volume", self.volumes.iter().map(|volume| volume.name.as_str())));
+        problems.extend(twice("certificate", self.certificates.iter().map(|certificate| certificate.name.as_str())));
         for node in &self.nodes {
+            problems.extend(twice("disk", node.disks.iter().map(|disk| disk.name.as_str())));
+            problems.extend(twice("mountpoint", node.filesystems.iter().map(|fs| fs.mountpoint.as_str())));
             for fs in &node.filesystems {
                 if !(0.0..=1.0).contains(&fs.used_ratio) || fs.size_bytes <= 0.0 {
                     problems.push(format!("{}:{} needs a size above 0 and a used ratio of 0 to 1", node.name, fs.mountpoint));
@@ -402,4 +408,10 @@ impl Lab {
         lab.queues.retain(|queue| kept.contains(&queue.node));
         lab
     }
+}
+
+/// Names that stand there more than once.
+fn twice<'a>(kind: &str, names: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let mut seen = BTreeSet::new();
+    names.filter(|name| !seen.insert(*name)).map(|name| format!("the {kind} `{name}` stands there twice")).collect()
 }

@@ -7,3 +7,4 @@ mod killed;
 mod policies;
 mod real_servers;
 mod scenario;
+mod scenarios;

@@ -3,7 +3,7 @@
 //! The meter is the truth that figures and the oracle use; no sensor shows it. An editor breaks this by measuring with a policy's
 //! thresholds: these are the users' expectations.
 
-use super::Plant;
+use super::{Plant, Power};
 use homeostat_model::Time;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -147,7 +147,7 @@ impl Plant {
         let now = self.now;
         for (index, node) in self.nodes.iter().enumerate() {
             meter.joules += node.watts * seconds;
-            let saves = node.sleeps && !node.works();
+            let saves = node.sleeps && matches!(node.power, Power::Asleep | Power::Off);
             meter.joules_always_on += if saves { node.machine.idle_watts } else { node.watts } * seconds;
             meter.met(|| format!("node/{}", node.name), !node.is_missing(), now, seconds);
             if node.sleeps {

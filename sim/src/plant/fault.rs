@@ -115,6 +115,17 @@ impl Fault {
         }
     }
 
+    /// Whether both do the same to the same thing.
+    pub fn does_the_same(&self, other: &Fault) -> bool {
+        let place = |fault: &Fault| match fault {
+            Fault::FeedDown { feed } => feed.clone(),
+            Fault::SwitchDown { switch } => switch.clone(),
+            Fault::Actuator { verb, .. } => verb.clone(),
+            fault => fault.thing(),
+        };
+        std::mem::discriminant(self) == std::mem::discriminant(other) && place(self) == place(other)
+    }
+
     /// Its name, as scenario files spell it.
     pub fn name(&self) -> String {
         match serde_json::to_value(self) {
@@ -180,7 +191,10 @@ impl Plant {
         let now = self.now;
         while let Some(index) = self.active.iter().position(|active| active.until.is_some_and(|until| until <= now)) {
             let active = self.active.remove(index);
-            self.set(&active.fault, false);
+            // Another fault may still do the same to the same thing.
+            if !self.active.iter().any(|other| other.fault.does_the_same(&active.fault)) {
+                self.set(&active.fault, false);
+            }
         }
     }
 
