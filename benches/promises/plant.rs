@@ -2,8 +2,8 @@
 //! virtual time against real time.
 //!
 //! A step is one read of every sensor, a minute of virtual time, with all policies; every lab has the same share of faults. Each run is
-//! a process of its own. What counts is CPU time, because the machine may have other work. An editor breaks this by leaving out
-//! policies or faults for large labs only.
+//! a process of its own. What counts is CPU time, because the machine may have other work. A run that takes too long is ended, larger
+//! labs are not tried, and the promise counts as missed. An editor breaks this by leaving out policies or faults for large labs only.
 
 use crate::process::{self, own_path};
 use crate::report::{Line, median, show};
@@ -13,12 +13,19 @@ use homeostat_model::Span;
 use homeostat_sim::run::{Control, Setup, run as run_one};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Nodes, and how often they are measured; the median counts.
 const SIZES: [(usize, usize); 4] = [(6, 5), (100, 5), (1_000, 3), (10_000, 1)];
 /// Every run is made twice, once until the loop is awake and once longer: the difference is what steps cost.
 const AWAKE: Span = Span::from_mins(5);
 const STEPS: i64 = 20;
+/// The plant alone is quick: it goes on until this many nodes have made a step, without faults.
+const ALONE_NODE_STEPS: i64 = 200_000;
+/// A run that takes longer is ended; its figures are missing.
+const PATIENCE: Duration = Duration::from_secs(25);
+/// The exit status of a run that was ended.
+const TOO_LONG: i32 = 3;
 /// The classic lab's share: two or three faults per day in six nodes.
 const FAULTS_PER_NODE_DAY: f64 = 2.5 / 6.0;
 /// How much of the month is played to compare virtual with real time.
@@ -39,18 +46,25 @@ fn month() -> Setup {
 pub fn child(args: &[String]) {
     let number = |index: usize| args.get(index).and_then(|text| text.parse::<i64>().ok()).expect("nodes and minutes");
     let (nodes, lasts) = (number(1) as usize, Span::from_mins(number(2)));
-    let control = if args.first().is_some_and(|what| what == "alone") { Control::DoNothing } else { Control::Ours };
+    let alone = args.first().is_some_and(|what| what == "alone");
+    let control = if alone { Control::DoNothing } else { Control::Ours };
     let mut setup = Setup { control, ..month() };
     setup.scenario.lasts = lasts;
     if nodes != setup.lab.nodes.len() {
         setup.lab = Arc::new(setup.lab.sized(nodes));
         setup.scenario.random_faults_per_day = FAULTS_PER_NODE_DAY * nodes as f64;
     }
+    if alone {
+        setup.scenario.random_faults_per_day = 0.0;
+    }
+    std::thread::spawn(|| {
+        std::thread::sleep(PATIENCE);
+        std::process::exit(TOO_LONG);
+    });
     let work = move || {
         let (before, memory) = (process::cpu_seconds(), process::peak_mib());
-        let finished = run_one(&setup).expect("the setup fits together");
+        run_one(&setup).expect("the setup fits together");
         let cpu = process::cpu_seconds() - before;
-        eprintln!("{}", finished.figures.evaluations);
         println!("{cpu} {}", process::peak_mib() - memory);
     };
     // Scripts may nest deep: the kernel's own stack size.
@@ -58,57 +72,73 @@ pub fn child(args: &[String]) {
     thread.join().expect("the run ends by itself");
 }
 
-fn cost(what: &str, nodes: usize, minutes: i64) -> Cost {
+/// What a run costs; nothing, if it took too long.
+fn cost(what: &str, nodes: usize, minutes: i64) -> Option<Cost> {
     let mut command = Command::new(own_path());
-    command.args(["plant-run", what, &nodes.to_string(), &minutes.to_string()]).stdin(Stdio::null()).stderr(Stdio::null());
+    command.args(["plant-run", what, &nodes.to_string(), &minutes.to_string()]).stdin(Stdio::null()).stderr(Stdio::inherit());
     let output = command.output().expect("this program can be started again");
+    if output.status.code() == Some(TOO_LONG) {
+        return None;
+    }
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let mut figures = text.split_whitespace().filter_map(|figure| figure.parse().ok());
-    Cost { cpu_seconds: figures.next().expect("CPU seconds"), rss_mib: figures.next().expect("MiB") }
+    Some(Cost { cpu_seconds: figures.next().expect("CPU seconds"), rss_mib: figures.next().expect("MiB") })
 }
 
 /// Microseconds of CPU per node and step, after the first steps; KiB per node; CPU seconds of the first steps.
-fn per_node(what: &str, nodes: usize, times: usize) -> [f64; 3] {
+fn per_node(what: &str, nodes: usize, steps: i64, times: usize) -> Option<[f64; 3]> {
     let awake = (AWAKE.seconds() / 60.0) as i64;
-    let rounds: Vec<[f64; 3]> = (0..times)
-        .map(|_| {
-            let (short, long) = (cost(what, nodes, awake), cost(what, nodes, awake + STEPS));
-            let each = (long.cpu_seconds - short.cpu_seconds) / (STEPS as f64 * nodes as f64);
-            [each * 1e6, long.rss_mib * 1024.0 / nodes as f64, short.cpu_seconds]
-        })
-        .collect();
-    std::array::from_fn(|figure| median(rounds.iter().map(|round| round[figure]).collect()))
+    let mut rounds = Vec::new();
+    for _ in 0..times {
+        let (short, long) = (cost(what, nodes, awake)?, cost(what, nodes, awake + steps)?);
+        let each = (long.cpu_seconds - short.cpu_seconds) / (steps as f64 * nodes as f64);
+        rounds.push([each * 1e6, long.rss_mib * 1024.0 / nodes as f64, short.cpu_seconds]);
+    }
+    Some(std::array::from_fn(|figure| median(rounds.iter().map(|round: &[f64; 3]| round[figure]).collect())))
+}
+
+/// The figures of each size, as far as runs ended in time.
+fn measured(what: &str, steps: impl Fn(usize) -> i64) -> Vec<(usize, [f64; 3])> {
+    let mut sizes = Vec::new();
+    for (nodes, times) in SIZES {
+        let Some(figures) = per_node(what, nodes, steps(nodes), times) else {
+            println!("{what}, {nodes} nodes: NOT MEASURED, a run took more than {} s; nor any larger lab", PATIENCE.as_secs());
+            break;
+        };
+        let [micros, kib, first] = figures.map(show);
+        let rate = show(1e6 / (figures[0] * nodes as f64));
+        println!(
+            "{what}, {nodes} nodes: {rate} steps/s, {micros} us CPU per node and step, {kib} KiB per node, {first} s CPU for the first {AWAKE}"
+        );
+        sizes.push((nodes, figures));
+    }
+    sizes
+}
+
+/// How many times as much of a figure the largest lab needs as one of a hundred nodes; NaN where one was not measured.
+fn ratio(sizes: &[(usize, [f64; 3])], figure: usize) -> f64 {
+    let of = |wanted: usize| sizes.iter().find(|(nodes, _)| *nodes == wanted).map_or(f64::NAN, |(_, figures)| figures[figure]);
+    of(10_000) / of(100)
 }
 
 fn sizes() {
-    let mut each = Vec::new();
-    for (nodes, times) in SIZES {
-        let [micros, kib, first] = per_node("loop", nodes, times);
-        let [alone, ..] = per_node("alone", nodes, times);
-        println!(
-            "{nodes} nodes: {} steps/s with the loop, {} steps/s of the plant alone; {} and {} us CPU per node and step; \
-             {} KiB per node; the first {AWAKE} take {} s CPU",
-            show(1e6 / (micros * nodes as f64)),
-            show(1e6 / (alone * nodes as f64)),
-            show(micros),
-            show(alone),
-            show(kib),
-            show(first)
-        );
-        each.push((nodes, micros, alone, kib));
-    }
-    let of = |wanted: usize| each.iter().find(|(nodes, ..)| *nodes == wanted).expect("it was measured");
-    let (small, large) = (of(100), of(10_000));
-    Line::at_most("plant and loop, cost per node, 10,000 : 100 nodes", "-", large.1 / small.1, 1.5, "", None).say();
-    Line::at_most("plant alone, cost per node, 10,000 : 100 nodes", "-", large.2 / small.2, 1.5, "", None).say();
-    Line::at_most("memory per node, 10,000 : 100 nodes", "-", large.3 / small.3, 1.5, "", None).say();
+    let alone = measured("alone", |nodes| ALONE_NODE_STEPS / nodes as i64);
+    let with_loop = measured("loop", |_| STEPS);
+    Line::at_most("plant alone, cost per node, 10,000 : 100 nodes", "-", ratio(&alone, 0), 1.5, "", None).say();
+    Line::at_most("plant and loop, cost per node, 10,000 : 100 nodes", "-", ratio(&with_loop, 0), 1.5, "", None).say();
+    Line::at_most("plant and loop, memory per node, 10,000 : 100 nodes", "-", ratio(&with_loop, 1), 1.5, "", None).say();
 }
 
 fn classic() {
-    let minutes = DAYS * 24 * 60;
-    let run = cost("loop", 6, minutes);
-    let times = DAYS as f64 * DAY_SECONDS / run.cpu_seconds;
-    println!("classic lab, {DAYS} days: {} s CPU, memory grew by {} KiB per node", show(run.cpu_seconds), show(run.rss_mib * 1024.0 / 6.0));
+    let run = cost("loop", 6, DAYS * 24 * 60);
+    if let Some(run) = &run {
+        println!(
+            "classic lab, {DAYS} days: {} s CPU, memory grew by {} KiB per node",
+            show(run.cpu_seconds),
+            show(run.rss_mib * 1024.0 / 6.0)
+        );
+    }
+    let times = run.map_or(f64::NAN, |run| DAYS as f64 * DAY_SECONDS / run.cpu_seconds);
     Line::at_least("homeostat simulate, six nodes, virtual per CPU time", "real time: 1", times, 100_000.0, "x", Some(times)).say();
 }
 
