@@ -47,6 +47,7 @@ pub const INVARIANTS: &[(&str, &str)] = &[
     ("well-formed", "What is sent is known to the lab, has arguments within their limits, and claims something"),
     ("sent-once", "One attempt of one action is sent once"),
     ("cooldown", "The same wish is not sent again within its cooldown"),
+    ("grace", "Nothing disruptive is sent right after a start or a jump of the clock"),
     ("settling", "Nothing interrupts a target that settles from an action of another wish"),
     ("futility", "A symptom does not get more attempts than allowed within the window, unless a person unlocks it"),
     ("opposite", "The opposite of what was done is not done within twice the settling time without a person"),
@@ -60,7 +61,7 @@ pub const INVARIANTS: &[(&str, &str)] = &[
     ("blind", "Nothing but a notice is sent while the engine sees nothing, once it can know that"),
     ("mass", "No policy acts on many targets at once because its observer fails"),
     ("own-base", "The engine's own host is not interrupted"),
-    ("last-one", "No action takes the last working replica, the last copy or the quorum"),
+    ("last-one", "No action takes the power of the last working replica, the last copy or the quorum"),
     ("judged-once", "A claim is judged once"),
     ("closed", "What was sent is settled or closed in the end"),
     ("forward", "Time in the journal does not run backwards"),
@@ -100,7 +101,7 @@ impl Checkers {
     /// The plant has moved.
     pub fn step(&mut self, now: Time, plant: &Plant) {
         let since = |flag: bool, since: Option<Time>| if flag { since.or(Some(now)) } else { None };
-        self.cut_off_since = since(plant.suffers(|fault| matches!(fault, Fault::EngineCutOff)), self.cut_off_since);
+        self.cut_off_since = since(plant.engine_cut_off(), self.cut_off_since);
         self.house_blind_since = since(plant.suffers(|fault| matches!(fault, Fault::HouseBlind)), self.house_blind_since);
     }
 
@@ -211,8 +212,14 @@ impl Checkers {
         {
             self.broken(at, "cooldown", format!("{what}: {} too early, the cooldown is {}", until.since(at), ruled.cooldown));
         }
+        let graces = [(self.books.started_at, self.settings.boot_grace), (self.books.jumped_at, self.settings.clock_jump_freeze)];
+        let in_grace = graces.into_iter().any(|(since, grace)| since.is_some_and(|since| at < since + grace));
+        if action.class >= Class::Disruptive && in_grace {
+            self.broken(at, "grace", format!("{what}: the engine has just started, or its clock has jumped"));
+        }
         let opposite = self.lab.verbs.get(action.verb.as_str()).and_then(|entry| entry.opposite.clone());
-        let undone = opposite.as_deref().and_then(|opposite| self.books.done(&action.target, opposite));
+        let sent_before = opposite.as_deref().and_then(|opposite| self.books.sent_at(&action.target, opposite));
+        let undone = opposite.as_deref().and_then(|opposite| self.books.undone(&action.target, opposite));
         let (most, window) = (self.settings.futility_attempts_max as usize, self.settings.futility_window);
         if action.class >= Class::Restore && self.books.is_locked(&ruled.symptom, undone, most, window) {
             self.broken(at, "futility", format!("{what}: its symptom had {most} attempts within {window} before, and nobody unlocked it"));
@@ -223,7 +230,6 @@ impl Checkers {
             }
             if let Some((other, until)) = self.books.settling(&action.target, &ruled.symptom)
                 && at < until
-                && !self.books.has_person(action.id)
             {
                 self.broken(at, "settling", format!("{what} while it settles from {other}"));
             }
@@ -234,7 +240,7 @@ impl Checkers {
         {
             self.broken(at, "to-and-fro", format!("{what}: it and {opposite} were sent {SWINGS_MAX} times within the hour"));
         }
-        if let Some((opposite, (done_at, settle))) = opposite.zip(undone)
+        if let Some((opposite, (done_at, settle))) = opposite.zip(sent_before)
             && at.since(done_at) < settle.times(2.0)
             && !self.books.has_person(action.id)
         {
@@ -269,7 +275,10 @@ impl Checkers {
         if op.does != OpKind::Tell && elsewhere && !by_person && blind_for(self.cut_off_since) {
             self.broken(at, "blind", format!("{what}: the engine has been cut off for {}", at.since(self.cut_off_since.unwrap_or(at))));
         }
-        let of_house = matches!(op.does, OpKind::Wake | OpKind::PowerCycle | OpKind::Restart | OpKind::Scale | OpKind::DeletePod);
+        let of_house = matches!(
+            op.does,
+            OpKind::Wake | OpKind::Sleep | OpKind::PowerOff | OpKind::PowerCycle | OpKind::Restart | OpKind::Scale | OpKind::DeletePod
+        );
         if of_house && !by_person && blind_for(self.house_blind_since) {
             self.broken(at, "blind", format!("{what}: the house has not been seen for {}", at.since(self.house_blind_since.unwrap_or(at))));
         }

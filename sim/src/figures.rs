@@ -19,6 +19,8 @@ use homeostat_model::{Action, Class, Note, Record, Span, Time};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
+/// Notices that are kept as lines.
+const NOTICES_MAX: usize = 20_000;
 /// A fault without an end is followed for so long.
 const LOOKED_FOR: Span = Span::from_hours(24);
 /// Lines that are kept of each kind.
@@ -44,8 +46,14 @@ pub struct Line {
 /// Everything that was decided in a run.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
-    /// Actions sent, first attempts.
+    /// Actions sent, first attempts; of notices the first of them.
     pub acts: Vec<Line>,
+    /// Actions by class, all of them.
+    pub sent: BTreeMap<String, usize>,
+    /// Claims by result, all of them.
+    pub results: BTreeMap<String, usize>,
+    /// Operations by the oracle's word, all of them.
+    pub worths: BTreeMap<Worth, usize>,
     /// Rulings.
     pub rulings: Vec<Line>,
     /// Judged claims.
@@ -87,7 +95,10 @@ impl Tally {
             }
             Record::Act { action, attempt: 1 } => {
                 let line = self.line(at, action.id, action.class.name(), "");
-                push(&mut self.acts, line);
+                *self.sent.entry(line.what.clone()).or_default() += 1;
+                if action.class > Class::Notify || self.acts.len() < NOTICES_MAX {
+                    push(&mut self.acts, line);
+                }
             }
             Record::Judged { action, judgement } => {
                 let what = match judgement.held {
@@ -96,6 +107,7 @@ impl Tally {
                     None => "undetermined",
                 };
                 let line = self.line(at, *action, what, judgement.text.clone());
+                *self.results.entry(what.to_owned()).or_default() += 1;
                 push(&mut self.claims, line);
             }
             Record::Noted(note) => {
@@ -119,24 +131,25 @@ impl Tally {
 
     /// The oracle has spoken.
     pub fn judged(&mut self, at: Time, action: &Action, judged: Judged) {
-        let line = self.line(at, action.id, format!("{:?}", judged.worth).to_lowercase(), judged.why);
-        if self.judged.len() < LINES_MAX {
-            self.judged.push((judged.worth, line));
+        let judged_as = judged.worth;
+        let line = self.line(at, action.id, format!("{judged_as:?}").to_lowercase(), judged.why);
+        *self.worths.entry(judged_as).or_default() += 1;
+        if self.judged.len() < LINES_MAX && judged_as > Worth::Neutral {
+            self.judged.push((judged_as, line));
         }
     }
 
     /// How many operations the oracle gave this word.
     pub fn worth(&self, worth: Worth) -> usize {
-        self.judged.iter().filter(|(of, _)| *of == worth).count()
+        self.worths.get(&worth).copied().unwrap_or(0)
     }
 
     /// The first proposal about a thing within a time.
     fn first_about(&self, thing: &str, from: Span, to: Span) -> Option<Span> {
-        let name = thing.split_once('/').map_or(thing, |(_, name)| name);
+        let service = thing.strip_prefix("service/");
         let about = |target: &str| {
-            let last = target.rsplit('/').next().unwrap_or(target);
-            let pod_of = last.rsplit_once('-').is_some_and(|(service, _)| service == name);
-            target.ends_with(name) || pod_of || target.split(['/', ':']).any(|part| part == name)
+            let pod = target.strip_prefix("pod/").and_then(|pod| pod.rsplit('/').next()).and_then(|pod| pod.rsplit_once('-'));
+            target == thing || pod.is_some_and(|(of, _)| Some(of) == service)
         };
         self.rulings.iter().find(|line| line.at >= from && line.at <= to && about(&line.target)).map(|line| line.at)
     }
@@ -220,9 +233,7 @@ impl Figures {
         let closed: Vec<f64> = meter.breaches.iter().filter_map(|breach| breach.to.map(|to| to.since(breach.from).seconds())).collect();
         let (faults, detect, recover) = mended(plant, tally, setup);
         let mut actions: BTreeMap<String, usize> = Class::ALL.iter().map(|class| (class.name().to_owned(), 0)).collect();
-        tally.acts.iter().for_each(|line| *actions.entry(line.what.clone()).or_default() += 1);
-        let mut claims = BTreeMap::new();
-        tally.claims.iter().for_each(|line| *claims.entry(line.what.clone()).or_default() += 1);
+        actions.extend(tally.sent.clone());
         let all = meter.seconds * meter.aims() as f64;
         Figures {
             control: setup.control.name(),
@@ -244,7 +255,7 @@ impl Figures {
             useless: tally.worth(Worth::Useless),
             harmful: tally.worth(Worth::Harmful),
             losses: meter.losses.iter().map(|(_, what)| what.clone()).collect(),
-            claims,
+            claims: tally.results.clone(),
             evaluations: stats.evaluations,
             samples: stats.samples,
             events,
@@ -286,6 +297,7 @@ fn cycles(tally: &Tally, setup: &Setup) -> usize {
         let fro = before.last().is_some_and(|(verb, at)| Some(*verb) == opposite && (line.at - *at) < Span::from_hours(1));
         let same = before.iter().filter(|(verb, at)| *verb == line.verb && (line.at - *at) < Span::from_hours(4)).count();
         cycles += usize::from(fro) + usize::from(opposite.is_none() && same >= 2);
+        before.retain(|(_, at)| line.at - *at < Span::from_hours(4));
         before.push((&line.verb, line.at));
     }
     cycles

@@ -13,6 +13,11 @@ pub const NODES_MAX: usize = 20_000;
 /// More services than this are refused.
 pub const SERVICES_MAX: usize = 20_000;
 
+/// More replicas of one service than this are never started.
+pub const REPLICAS_MAX: u32 = 100;
+/// More jobs per day than this are refused.
+const JOBS_PER_DAY_MAX: f64 = 1e6;
+
 /// What a node is.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -353,14 +358,26 @@ impl Lab {
             problems.push(format!("`scrape` is {}, expected 1s to 10m", self.scrape));
         }
         for service in &self.services {
-            if service.nodes.is_empty() || service.replicas > 100 || service.replica_rps <= 0.0 {
-                problems.push(format!("the service `{}` needs nodes, at most 100 replicas, and a `replica_rps` above 0", service.name));
+            if service.nodes.is_empty() || service.replicas > REPLICAS_MAX || service.replica_rps <= 0.0 {
+                problems.push(format!(
+                    "the service `{}` needs nodes, at most {REPLICAS_MAX} replicas, and a `replica_rps` above 0",
+                    service.name
+                ));
+            }
+            if let Some(Owner::Autoscaler { min, max, target }) = &service.owner
+                && (min > max || *max > REPLICAS_MAX || *target <= 0.0)
+            {
+                problems.push(format!("the autoscaler of `{}` needs min <= max <= {REPLICAS_MAX} and a target above 0", service.name));
             }
             if let Shape::Profile { step, points } = &service.shape
                 && (points.is_empty() || *step <= Span::ZERO || points.iter().any(|p| !p.is_finite() || *p < 0.0))
             {
                 problems.push(format!("the profile of `{}` needs a step above 0 and points of 0 or more", service.name));
             }
+        }
+        for queue in self.queues.iter().filter(|queue| !(0.0..=JOBS_PER_DAY_MAX).contains(&queue.jobs_per_day) || queue.job_seconds <= 0.0)
+        {
+            problems.push(format!("the queue `{}` needs 0 to {JOBS_PER_DAY_MAX} jobs per day, each of more than 0 seconds", queue.name));
         }
         problems.extend(twice("service", self.services.iter().map(|service| service.name.as_str())));
         problems.extend(twice("queue", self.queues.iter().map(|queue| queue.name.as_str())));

@@ -46,7 +46,11 @@ pub struct Finished {
 pub fn run(setup: &Setup) -> Result<Finished, String> {
     let mut driver = Driver::new(setup)?;
     if setup.control == Control::DoNothing {
-        driver.plant.advance(driver.end);
+        // On the same grid as a run with an engine: the weather is a function of the steps.
+        while driver.plant.now() < driver.end {
+            let next = driver.plant.now() + setup.lab.scrape;
+            driver.plant.advance(next.min(driver.end));
+        }
     } else {
         driver.start_engine()?;
         driver.run();
@@ -81,9 +85,7 @@ impl<'a> Driver<'a> {
         let begin = setup.begin();
         let mut plant = Plant::new(setup.lab.clone(), setup.seed, begin);
         let faults = setup.faults();
-        for planned in &faults {
-            setup.check_fault(&plant, &planned.fault)?;
-        }
+        setup.check(&plant, &faults)?;
         plant.plan(faults);
         let mut driver = Driver {
             sight: Sight::new(&plant, setup.lab.scrape),
@@ -206,14 +208,18 @@ impl<'a> Driver<'a> {
 
     fn happen(&mut self, what: Pending) {
         match what {
+            // A person whose order finds no engine tries again.
+            Pending::Event(event @ Event::Ordered(_)) if self.kernel.is_none() => {
+                self.later(self.now + Span::from_mins(1), Pending::Event(event));
+            }
             Pending::Event(event) => self.handle(event),
             Pending::Kill => {
                 self.tally.restarts += 1;
                 self.count();
                 self.kernel = None;
             }
-            // It starts with its host.
-            Pending::Start if !self.hosted => {}
+            // It starts with its host, and once.
+            Pending::Start if !self.hosted || self.kernel.is_some() => {}
             Pending::Start => {
                 // A refusal was reported at the first start; the rules are the same.
                 let _ = self.start_engine();
@@ -298,6 +304,7 @@ impl<'a> Driver<'a> {
     }
 
     fn finish(mut self) -> Finished {
+        self.plant.advance(self.end);
         let violations = self.checkers.take().map_or_else(Vec::new, |checkers| checkers.finish(self.end));
         self.count();
         let figures = Figures::of(&self.plant, &self.tally, &self.stats, self.engine_events, self.setup);

@@ -4,6 +4,7 @@
 //! that is met when nothing happens: each says a least number where it means "it happens".
 
 use crate::plant::Planned;
+use homeostat_kernel::arbiter::guards::GUARDS;
 use homeostat_model::{AlertStatus, ArbiterSettings, Arg, Autonomy, Command, Span};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -207,6 +208,32 @@ fn one() -> usize {
     1
 }
 
+impl Expect {
+    /// The lines that it is about.
+    pub fn pattern(&self) -> Option<&Pattern> {
+        match self {
+            Expect::Acts { of, .. } | Expect::Ruled { of, .. } | Expect::Claims { of, .. } => Some(of),
+            _ => None,
+        }
+    }
+
+    /// Why it says nothing, if so.
+    pub fn problem(&self) -> Option<String> {
+        const VERDICTS: [&str; 5] = ["admitted", "deferred", "awaiting_approval", "shadowed", "denied"];
+        match self {
+            Expect::Acts { min: 0, max: None, .. } => Some("expects any number of actions: give `min` or `max`".into()),
+            Expect::Ruled { verdict, .. } if !VERDICTS.contains(&verdict.as_str()) => {
+                Some(format!("expects the verdict `{verdict}` (there are: {})", VERDICTS.join(", ")))
+            }
+            Expect::Ruled { guard: Some(guard), .. } if !GUARDS.iter().any(|known| known.name == guard) => {
+                let known: Vec<&str> = GUARDS.iter().map(|guard| guard.name).collect();
+                Some(format!("expects something of the guard `{guard}` (there are: {})", known.join(", ")))
+            }
+            _ => None,
+        }
+    }
+}
+
 /// The whole scenario.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -255,6 +282,9 @@ pub struct Scenario {
     /// Alerts.
     #[serde(default)]
     pub alerts: Vec<AlertAt>,
+    /// The guard that it proves: without it, the expectations are not met.
+    #[serde(default)]
+    pub breaks: Option<String>,
     /// What must come of it.
     #[serde(default)]
     pub expect: Vec<Expect>,

@@ -192,3 +192,27 @@ fn a_shrunk_failure_of_the_swarm_still_fails_when_read_back() {
     let whole = on_a_big_stack(|| finished(&setup(scenario, None).with_seed(failure.seed)));
     assert!(whole.violations.is_empty(), "with the guard in place nothing breaks: {:?}", whole.violations);
 }
+
+#[test]
+fn without_its_guard_no_scenario_holds_in_the_swarm_build() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/scenarios");
+    let mut proved = 0;
+    let mut held = Vec::new();
+    for entry in std::fs::read_dir(&folder).expect("the scenarios are there") {
+        let path = entry.expect("the folder can be read").path();
+        if path.file_name().is_none_or(|name| name == "pending.yaml") {
+            continue;
+        }
+        let scenario = Scenario::parse(&read(&path)).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let Some(guard) = scenario.breaks.clone() else { continue };
+        let mut setup = setup(scenario.clone(), Some(&guard));
+        setup.seed = 1;
+        let finished = on_a_big_stack(|| finished(&setup));
+        if homeostat_sim::expect::unmet(&scenario, &finished, &[]).is_empty() {
+            held.push(format!("{} holds without the guard {guard}", scenario.name));
+        }
+        proved += 1;
+    }
+    assert!(proved >= 12, "the scenarios that prove a guard were found: {proved}");
+    assert!(held.is_empty(), "{}", held.join("\n"));
+}

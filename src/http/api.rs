@@ -17,6 +17,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use homeostat_kernel::Ledger;
 use homeostat_kernel::kernel::Explanation;
+use homeostat_kernel::ledger::Phase;
 use homeostat_model::{ActionId, Command, EntryBody, Event, Ordered};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -232,9 +233,13 @@ pub(super) async fn approve(State(app): State<Arc<App>>, Path(id): Path<String>,
     let id = action_id(&id)?;
     check_answerable(&app, id, plan.clone()).await?;
     let person = by.clone();
-    let held = app.handle.ask(move |kernel| kernel.held(id, &person)).await.map_err(refused)?;
     hand_in(&app, by, Command::Approve { action: id, plan }).await?;
-    if let Some(why) = held {
+    // What became of the yes is read from where it stands now, not guessed before.
+    let held = app.handle.ask(move |kernel| {
+        let waits = kernel.ledger().action(id).is_some_and(|state| matches!(state.phase, Phase::Awaiting { .. }));
+        waits.then(|| kernel.held(id, &person).unwrap_or_else(|| "something holds it".into()))
+    });
+    if let Some(why) = held.await.map_err(refused)? {
         return Err(failure(StatusCode::CONFLICT, format!("approve {id}: {why}; the question stays open, say yes again then")));
     }
     line_of(&app, id).await

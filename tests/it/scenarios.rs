@@ -33,7 +33,8 @@ fn scenarios() -> Vec<Scenario> {
     files.retain(|file| file.extension().is_some_and(|ending| ending == "yaml") && !file.ends_with("pending.yaml"));
     files.sort();
     let read = |file: &PathBuf| {
-        let scenario = Scenario::parse(&std::fs::read_to_string(file).expect("a scenario can be read")).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+        let scenario = Scenario::parse(&std::fs::read_to_string(file).expect("a scenario can be read"))
+            .unwrap_or_else(|e| panic!("{}: {e}", file.display()));
         assert_eq!(Some(scenario.name.as_str()), file.file_stem().and_then(|stem| stem.to_str()), "a scenario is named as its file");
         scenario
     };
@@ -43,7 +44,14 @@ fn scenarios() -> Vec<Scenario> {
 fn setup(scenario: Scenario) -> Setup {
     let mut policies = shipped::policies();
     policies.extend(general());
-    Setup { lab: Arc::new(shipped::classic().expect("the classic lab fits")), scenario, policies, seed: 1, control: Control::Ours, broken_guard: None }
+    Setup {
+        lab: Arc::new(shipped::classic().expect("the classic lab fits")),
+        scenario,
+        policies,
+        seed: 1,
+        control: Control::Ours,
+        broken_guard: None,
+    }
 }
 
 #[test]

@@ -32,7 +32,8 @@ impl Ruled {
             let old = read.sampled_at.is_some_and(|sampled| at.since(sampled) > age_max);
             match &read.value {
                 ReadingValue::Value(_) if old => Some(format!("a reading that is older than {age_max}: {}", read.operation)),
-                _ => None,
+                ReadingValue::Value(_) => None,
+                _ => Some(format!("a comparison with a reading that has no value: {}", read.operation)),
             }
         })
     }
@@ -64,6 +65,7 @@ pub(super) struct Books {
     quiet_until: BTreeMap<(Symptom, Verb), Time>,
     open: BTreeMap<ActionId, Open>,
     done: BTreeMap<(Target, String), (Time, Span)>,
+    seen_done: BTreeMap<(Target, String), Time>,
     settling: BTreeMap<Target, (ActionId, Symptom, Time)>,
     judged: BTreeSet<ActionId>,
 }
@@ -80,7 +82,9 @@ impl Books {
             Command::Unlock { policy, symptom } => {
                 self.sent_for.retain(|known, _| !(known.0 == *policy && (symptom.is_empty() || known.1 == *symptom)));
             }
-            Command::Deny { .. } => {}
+            Command::Deny { action } => {
+                self.consents.remove(action);
+            }
         }
     }
 
@@ -170,7 +174,10 @@ impl Books {
                 self.settling.retain(|_, (id, ..)| *id != action);
             }
             Outcome::Done(_) => {
-                self.open.remove(&action);
+                let open = self.open.remove(&action);
+                if let Some((open, ruled)) = open.zip(self.rulings.get(&action)) {
+                    self.seen_done.insert((ruled.target.clone(), ruled.verb.to_string()), open.sent);
+                }
             }
         }
     }
@@ -189,8 +196,7 @@ impl Books {
     }
 
     /// Whether a symptom has had so many attempts within one window, since a person unlocked it or the opposite was done.
-    pub fn is_locked(&self, symptom: &Symptom, opposite: Option<(Time, Span)>, most: usize, window: Span) -> bool {
-        let since = opposite.map(|(at, _)| at);
+    pub fn is_locked(&self, symptom: &Symptom, since: Option<Time>, most: usize, window: Span) -> bool {
         let attempts = self.sent_for.get(symptom).into_iter().flatten();
         let times: Vec<Time> = attempts
             .filter(|(then, _, class)| *class >= Class::Restore && since.is_none_or(|since| *then > since))
@@ -229,8 +235,14 @@ impl Books {
         sent.filter(|(then, verb)| at.since(*then) < Span::from_hours(1) && pair.contains(&verb.as_str())).count()
     }
 
-    pub fn done(&self, target: &Target, verb: &str) -> Option<(Time, Span)> {
+    /// When a verb was last sent to a target, and its settling time.
+    pub fn sent_at(&self, target: &Target, verb: &str) -> Option<(Time, Span)> {
         self.done.get(&(target.clone(), verb.to_owned())).copied()
+    }
+
+    /// When a verb was last sent to a target and seen to be done.
+    pub fn undone(&self, target: &Target, verb: &str) -> Option<Time> {
+        self.seen_done.get(&(target.clone(), verb.to_owned())).copied()
     }
 
     pub fn settling(&self, target: &Target, symptom: &Symptom) -> Option<(ActionId, Time)> {

@@ -92,7 +92,7 @@ impl Meter {
             self.aims.push(State { aim: Aim(aim()), outside_seconds: 0.0, breach: None, outside: false });
         }
         let state = &mut self.aims[index];
-        state.outside = !met;
+        let was_outside = std::mem::replace(&mut state.outside, !met);
         if met {
             if let Some(breach) = state.breach.take() {
                 self.breaches[breach].to = Some(now);
@@ -104,7 +104,7 @@ impl Meter {
             return;
         }
         if self.breaches.len() >= BREACHES_MAX {
-            self.breaches_dropped += 1;
+            self.breaches_dropped += u64::from(!was_outside);
             return;
         }
         state.breach = Some(self.breaches.len());

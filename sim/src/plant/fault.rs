@@ -126,6 +126,24 @@ impl Fault {
         std::mem::discriminant(self) == std::mem::discriminant(other) && place(self) == place(other)
     }
 
+    /// Whether it is a state that lasts as long as the fault does, so that setting it again changes nothing.
+    fn is_a_level(&self) -> bool {
+        matches!(
+            self,
+            Fault::DeadNic { .. }
+                | Fault::Leak { .. }
+                | Fault::RunawayLog { .. }
+                | Fault::Surge { .. }
+                | Fault::Misconfigured { .. }
+                | Fault::RenewalStuck { .. }
+                | Fault::FeedDown { .. }
+                | Fault::SwitchDown { .. }
+                | Fault::ExporterDown { .. }
+                | Fault::ExporterFrozen { .. }
+                | Fault::ExporterLies { .. }
+        )
+    }
+
     /// Its name, as scenario files spell it.
     pub fn name(&self) -> String {
         match serde_json::to_value(self) {
@@ -195,6 +213,34 @@ impl Plant {
             if !self.active.iter().any(|other| other.fault.does_the_same(&active.fault)) {
                 self.set(&active.fault, false);
             }
+            // What still lasts must not end with it: a node whose feed comes back may have a dead switch.
+            let lasting: Vec<Fault> = self.active.iter().map(|other| other.fault.clone()).filter(Fault::is_a_level).collect();
+            for fault in lasting {
+                self.set(&fault, true);
+            }
+        }
+    }
+
+    /// Whether the engine's network is gone, by a fault of its own or of its host's.
+    pub fn engine_cut_off(&self) -> bool {
+        self.suffers(|fault| matches!(fault, Fault::EngineCutOff)) || self.node(&self.lab.engine).is_some_and(|node| !node.reachable())
+    }
+
+    /// Whether what a fault names is there.
+    pub fn knows(&self, fault: &Fault) -> bool {
+        let thing = match fault {
+            Fault::FeedDown { feed } => return self.nodes.iter().any(|node| &node.feed == feed),
+            Fault::SwitchDown { switch } => return self.nodes.iter().any(|node| &node.switch == switch),
+            fault => fault.thing(),
+        };
+        let Some((kind, name)) = thing.split_once('/') else { return true };
+        match kind {
+            "node" => self.node_index(name).is_some(),
+            "service" => self.service_index(name).is_some(),
+            "disk" => self.disk(name).is_some(),
+            "filesystem" => self.filesystem(name).is_some(),
+            "certificate" => self.certificates.iter().any(|known| known.name == name),
+            _ => self.pod_index(name).is_some(),
         }
     }
 
@@ -217,7 +263,7 @@ impl Plant {
                 Fault::Crash { .. } if begins => {
                     node.switch_off();
                 }
-                Fault::Crash { .. } if node.power == Power::Off => {
+                Fault::Crash { .. } if node.power == Power::Off && !node.sleeps => {
                     node.start(now);
                 }
                 Fault::Hang { .. } => node.hung = begins && node.power == Power::On,
@@ -237,20 +283,28 @@ impl Plant {
             Fault::ExporterLies { node, factor } => {
                 self.with_node(node, |node, _| node.exporter = if begins { Exporter::Lying(*factor) } else { Exporter::Honest })
             }
-            Fault::FeedDown { feed } => self.with_nodes(|node, now| {
-                if &node.feed != feed {
-                    return false;
-                }
-                if begins {
-                    (node.power, node.hung) = (Power::Unpowered, false);
-                } else if node.power == Power::Unpowered {
-                    node.power = Power::Off;
-                    if !node.sleeps {
-                        node.start(now);
+            Fault::FeedDown { feed } => {
+                let crashed: Vec<String> = self
+                    .active
+                    .iter()
+                    .filter(|other| matches!(other.fault, Fault::Crash { .. }))
+                    .map(|other| other.fault.thing())
+                    .collect();
+                self.with_nodes(|node, now| {
+                    if &node.feed != feed {
+                        return false;
                     }
-                }
-                true
-            }),
+                    if begins {
+                        (node.power, node.hung) = (Power::Unpowered, false);
+                    } else if node.power == Power::Unpowered {
+                        node.power = Power::Off;
+                        if !node.sleeps && !crashed.contains(&format!("node/{}", node.name)) {
+                            node.start(now);
+                        }
+                    }
+                    true
+                })
+            }
             Fault::SwitchDown { switch } => self.with_nodes(|node, _| {
                 let hit = &node.switch == switch;
                 node.cut_off = if hit { begins } else { node.cut_off };
@@ -284,7 +338,7 @@ impl Plant {
                     let taken = self.act(op).taken;
                     let by = format!("a person: {:?} {}", op.does, op.target);
                     self.note(by);
-                    return taken || self.node_index(op.target.name()).is_some();
+                    self.note(if taken { "it was done".into() } else { "nothing came of it".into() });
                 }
                 true
             }

@@ -130,11 +130,12 @@ impl Plant {
             }),
             OpKind::Restart | OpKind::Scale => self.service_index(op.target.name()).map_or_else(missing, |index| {
                 let (nodes, service) = (&self.nodes, &mut self.services[index]);
-                match op.replicas.filter(|_| op.does == OpKind::Scale) {
-                    Some(replicas) => {
-                        service.scale(replicas, nodes, now);
+                match (op.does, op.replicas) {
+                    (OpKind::Scale, None) => return (false, Span::ZERO, "no number of replicas was given".into()),
+                    (OpKind::Scale, Some(replicas)) => {
+                        service.scale(replicas.min(crate::lab::REPLICAS_MAX), nodes, now);
                     }
-                    None => (0..service.replicas.len()).for_each(|replica| service.renew(replica, nodes, now)),
+                    _ => (0..service.replicas.len()).for_each(|replica| service.renew(replica, nodes, now)),
                 }
                 (true, soon, "accepted".into())
             }),
@@ -206,6 +207,7 @@ impl Plant {
                 _ => judged(Useful, "it frees what fills it"),
             }),
             OpKind::Evacuate => self.disk(name).map_or_else(gone, |disk| match disk {
+                disk if disk.dead => judged(Useless, "the disk is dead"),
                 disk if disk.evacuating.is_some() => judged(Useless, "it is being evacuated already"),
                 disk if disk.failing.is_some() && disk.data_bytes > 0.0 => judged(Useful, "the disk fails and holds data"),
                 _ => judged(Useless, "the disk does not fail"),
@@ -229,6 +231,9 @@ impl Plant {
         let on = node.works();
         match does {
             OpKind::Wake if on || matches!(node.power, Power::Starting { .. }) => judged(Useless, "it is awake"),
+            OpKind::Wake if matches!(node.power, Power::Suspending { .. }) => {
+                judged(Useless, "it is falling asleep and does not listen yet")
+            }
             OpKind::Wake if node.power == Power::Unpowered || !node.reachable() => judged(Useless, "no packet can reach it"),
             OpKind::Wake if node.sleeps && !busy_queue => judged(Useless, "nobody needs it"),
             OpKind::Wake => judged(Useful, "it is needed"),

@@ -62,7 +62,7 @@ impl Sight {
         let eye = &mut self.eyes[sensor];
         eye.observation.reset(now);
         eye.observation.declared_before = eye.declared;
-        let cut_off = plant.suffers(|fault| matches!(fault, Fault::EngineCutOff));
+        let cut_off = plant.engine_cut_off();
         if sensor == 0 {
             if cut_off || plant.suffers(|fault| matches!(fault, Fault::HouseBlind)) {
                 eye.blind("read the house", "nothing answers");

@@ -3,7 +3,7 @@
 //! An editor breaks this by letting the oracle's word reach an outcome.
 
 use crate::lab::Lab;
-use crate::plant::{Fault, Judged, Lie, Op, OpKind, Plant};
+use crate::plant::{Judged, Lie, Op, OpKind, Plant};
 use homeostat_model::{Action, ActionId, Event, Fault as Trouble, FaultCode, Outcome, Receipt, Span, Time};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,10 +30,13 @@ pub(super) struct Done {
     pub answer: Option<(Time, Pending)>,
 }
 
+/// A node that was woken or started is not given up before this.
+const SLOW_MAX: Span = Span::from_mins(15);
+
 pub(super) struct Hands {
     lab: Arc<Lab>,
-    /// What each action did, for probes: whether it arrived.
-    arrived: BTreeMap<ActionId, (Op, bool)>,
+    /// What each action did, for probes: whether it arrived, and when it was sent.
+    arrived: BTreeMap<ActionId, (Op, bool, Time)>,
 }
 
 impl Hands {
@@ -48,9 +51,9 @@ impl Hands {
         };
         let lie = plant.lie(action.verb.as_str()).or_else(|| self.cut_off(plant, action));
         let reaches = !matches!(lie, Some(Lie::NothingSaysDone | Lie::NothingNoAnswer | Lie::Refuses));
-        self.arrived.insert(action.id, (op.clone(), reaches));
         let judged = plant.judge(&op);
         let applied = reaches.then(|| plant.act(&op));
+        self.arrived.insert(action.id, (op.clone(), applied.as_ref().is_some_and(|applied| applied.taken), now));
         let error = |text: &str| Trouble::new(FaultCode::Failed, format!("{} on {}", action.verb, action.target), text);
         let soon = now + Span::from_secs(2);
         let answer = match (lie, applied) {
@@ -74,13 +77,13 @@ impl Hands {
 
     /// The engine's network is gone: only its own node is reached.
     fn cut_off(&self, plant: &Plant, action: &Action) -> Option<Lie> {
-        let cut_off = plant.suffers(|fault| matches!(fault, Fault::EngineCutOff));
-        (cut_off && action.target.name() != self.lab.engine).then_some(Lie::NothingNoAnswer)
+        let here = action.target.name().split(':').next() == Some(self.lab.engine.as_str());
+        (plant.engine_cut_off() && !here).then_some(Lie::NothingNoAnswer)
     }
 
     /// Whether what was to come true has; `None`: not yet.
     pub(super) fn look(&self, plant: &Plant, op: &Op, last: bool) -> Option<Outcome> {
-        if plant.is_so(op) {
+        if plant.is_so(op) && !plant.engine_cut_off() {
             return Some(done("it was seen"));
         }
         last.then(|| Outcome::Unknown(Trouble::new(FaultCode::TimedOut, format!("wait for {}", op.target), "it was not seen in time")))
@@ -89,11 +92,18 @@ impl Hands {
     /// What a later look says: what is so is done; else whether anything has arrived there.
     pub(super) fn probe(&self, plant: &Plant, action: &Action, now: Time) -> (Time, Pending) {
         let outcome = match self.arrived.get(&action.id) {
+            Some(_) if self.cut_off(plant, action).is_some() => {
+                Outcome::Unknown(Trouble::new(FaultCode::Unreachable, "probe", "the network is gone"))
+            }
             None => Outcome::NotDone(Trouble::new(FaultCode::NeverStarted, "probe", "nothing has left")),
-            Some((op, _)) if watched(op.does) && plant.is_so(op) => done("it is so"),
-            Some((op, arrived)) if !watched(op.does) && *arrived => done("the far end has it in its log"),
-            Some((op, false)) if !watched(op.does) => {
+            Some((op, ..)) if watched(op.does) && plant.is_so(op) => done("it is so"),
+            Some((op, true, _)) if !watched(op.does) => done("the far end has it in its log"),
+            Some((op, false, _)) if !watched(op.does) => {
                 Outcome::NotDone(Trouble::new(FaultCode::Failed, "probe", "the far end does not have it"))
+            }
+            // It may still be booting: only after a while is silence an answer.
+            Some((_, true, sent)) if now.since(*sent) < SLOW_MAX => {
+                Outcome::Unknown(Trouble::new(FaultCode::TimedOut, "probe", "it is not so yet"))
             }
             Some(_) => Outcome::NotDone(Trouble::new(FaultCode::TimedOut, "probe", "it is not so")),
         };

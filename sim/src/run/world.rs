@@ -2,7 +2,7 @@
 
 use crate::chance;
 use crate::lab::Lab;
-use crate::plant::{Fault, Planned, Plant};
+use crate::plant::{Planned, Plant};
 use crate::scenario::{Answer, OrderAt, Scenario};
 use homeostat_kernel::Kernel;
 use homeostat_model::{
@@ -82,14 +82,35 @@ impl Setup {
         orders
     }
 
-    /// Whether a fault names something that is there.
+    /// Whether everything that the scenario names is there.
     ///
     /// # Errors
-    /// It does not.
-    pub fn check_fault(&self, plant: &Plant, fault: &Fault) -> Result<(), String> {
-        let mut trial = plant.clone();
-        // A person's act may fail for good reasons; what it names must be there all the same.
-        trial.begin(fault.clone(), None).map_err(|error| format!("scenario `{}`: {error}", self.scenario.name))
+    /// The first thing that is not.
+    pub fn check(&self, plant: &Plant, faults: &[Planned]) -> Result<(), String> {
+        let wrong = |what: String| Err(format!("the scenario `{}` {what}", self.scenario.name));
+        if let Some(planned) = faults.iter().find(|planned| !plant.knows(&planned.fault)) {
+            return wrong(format!("has the fault `{}` on `{}`, which is not in the lab", planned.fault.name(), planned.fault.thing()));
+        }
+        let known = |name: &str| {
+            name == "*" || self.scenario.scripts.contains_key(name) || self.policies.iter().any(|policy| policy.id.as_str() == name)
+        };
+        let named = self.scenario.policies.iter().chain(self.scenario.changes.keys());
+        if let Some(policy) = named.into_iter().find(|name| !known(name)) {
+            return wrong(format!("names the policy `{policy}`, which is not there"));
+        }
+        for expect in &self.scenario.expect {
+            let Some(pattern) = expect.pattern() else { continue };
+            if let Some(verb) = pattern.verb.as_ref().filter(|verb| !verb.ends_with('*') && !self.lab.verbs.contains_key(*verb)) {
+                return wrong(format!("expects something of the verb `{verb}`, which is not in the lab"));
+            }
+            if let Some(policy) = pattern.policy.as_ref().filter(|policy| !policy.ends_with('*') && !known(policy)) {
+                return wrong(format!("expects something of the policy `{policy}`, which is not there"));
+            }
+        }
+        match self.scenario.expect.iter().find_map(crate::scenario::Expect::problem) {
+            Some(problem) => wrong(problem),
+            None => Ok(()),
+        }
     }
 
     /// The arbiter's settings as the scenario and the lab say: what the checkers hold the kernel to.

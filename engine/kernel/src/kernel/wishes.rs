@@ -30,8 +30,10 @@ impl Kernel {
         self.wished_at.insert(id, self.now);
         let ruled = self.rule(&proposal, self.now, None);
         let before = known.and_then(|id| self.ledger.action(id)).map(|state| (state.phase, state.ruling.clone()));
-        if matches!(before, Some((Phase::Awaiting { .. }, _))) {
-            self.renewed.insert(id, proposal.clone());
+        // What a yes will rest on: the newest wish behind an open question, and never one from before a hold.
+        match before {
+            Some((Phase::Awaiting { .. }, _)) => drop(self.renewed.insert(id, proposal.clone())),
+            _ => drop(self.renewed.remove(&id)),
         }
         self.follow(id, proposal, plan, ruled, before, 1);
     }
@@ -246,7 +248,8 @@ impl Kernel {
     pub fn held(&self, id: ActionId, by: &str) -> Option<String> {
         let state = self.ledger.action(id)?;
         let wished_at = self.wished_at.get(&id).copied().unwrap_or(state.moved_at);
-        let ruled = self.rule(&state.proposal, wished_at, Some(Consent::Approved { by: by.to_owned() })).ruling;
+        let proposal = self.renewed.get(&id).unwrap_or(&state.proposal);
+        let ruled = self.rule(proposal, wished_at, Some(Consent::Approved { by: by.to_owned() })).ruling;
         let short = ruled.decided_by().filter(|reason| is_short_hold(reason))?;
         matches!(ruled.verdict, Verdict::Deferred { .. }).then(|| format!("held by {}: {}", short.guard, short.text))
     }

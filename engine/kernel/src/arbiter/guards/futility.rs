@@ -4,7 +4,8 @@
 //! the guard `opposite`).
 
 use super::{Case, Opinion};
-use homeostat_model::{Class, Time};
+use crate::ledger::ActionState;
+use homeostat_model::{Class, Outcome, Time};
 
 pub(super) fn rule(case: &Case<'_>) -> Opinion {
     if case.class() == Class::Notify {
@@ -13,7 +14,13 @@ pub(super) fn rule(case: &Case<'_>) -> Opinion {
     let symptom = case.symptom();
     let (most, window) = (case.settings.futility_attempts_max, case.settings.futility_window);
     let opposite = case.spec.and_then(|spec| spec.opposite.as_ref());
-    let undone = opposite.and_then(|verb| case.ledger.last_done(&case.proposal.target, verb)).map(|(at, _)| at);
+    // Only what was seen to be done: an opposite that was refused or lost has undone nothing.
+    let undoing = |state: &&ActionState| {
+        matches!(state.outcome, Some(Outcome::Done(_)))
+            && state.proposal.target == case.proposal.target
+            && Some(&state.proposal.verb) == opposite
+    };
+    let undone = case.ledger.actions().filter(undoing).filter_map(|state| state.sent_at).max();
     let attempts: Vec<Time> = case.ledger.attempts(&symptom).filter(|at| undone.is_none_or(|undone| *at > undone)).collect();
     // No attempt is made while it is locked, so the newest ones are those that locked it.
     let first = attempts.len().checked_sub(most as usize).and_then(|index| attempts.get(index));

@@ -4,10 +4,13 @@ use super::{Case, Opinion};
 use homeostat_model::Class;
 
 pub(super) fn rule(case: &Case<'_>) -> Opinion {
-    if case.class() < Class::Disruptive {
+    let target = &case.proposal.target;
+    // What has an opposite takes a node away until that is done: a node that was sent to sleep cannot wake itself.
+    let takes_it_away = target.kind() == "node" && case.spec.is_some_and(|spec| spec.opposite.is_some());
+    let least = if takes_it_away { Class::Reversible } else { Class::Disruptive };
+    if case.class() < least {
         return Opinion::pass("does not interrupt anything");
     }
-    let target = &case.proposal.target;
     // `filesystem/nas:/`, `disk/nas:sda`: what is on a node is part of it.
     let host = target.name().split([':', '/']).next().unwrap_or_default();
     for base in &case.settings.own_base {

@@ -130,6 +130,8 @@ fn what_the_engine_stands_on_is_never_interrupted() {
     };
     assert_eq!(lab(base("a"), "exec.reboot", "").observe(15, BAD), ["a1 denied by own_base"]);
     assert_eq!(lab(base("b"), "exec.reboot", "").observe(15, BAD).len(), 2);
+    // Sleep can be taken back, but not by an engine that sleeps.
+    assert_eq!(lab(base("a"), "power.sleep", "").observe(15, BAD), ["a1 denied by own_base"]);
     // What does not interrupt may be done to it.
     assert_eq!(lab(base("a"), "exec.restart", "").observe(15, BAD).len(), 2);
 }
