@@ -110,6 +110,7 @@ pub fn run_file(path: &Path, actuators: &[ActuatorSpec]) -> Result<Report> {
         actuators: actuators.to_vec(),
         arbiter: ArbiterSettings::default(),
         store: StoreSettings::default(),
+        ..RuleSet::default()
     };
     run(&test, rules).with_context(|| format!("run {}", path.display()))
 }

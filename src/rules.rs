@@ -88,7 +88,7 @@ pub fn rule_set_on(config: &Config, actuators: Vec<ActuatorSpec>, own_base: Vec<
             arbiter.own_base.push(base);
         }
     }
-    Ok(RuleSet { policies: policies(config)?, actuators, arbiter, store: config.store.settings() })
+    Ok(RuleSet { policies: policies(config)?, actuators, arbiter, store: config.store.settings(), ..RuleSet::default() })
 }
 
 /// Reads the configuration and the policies again.

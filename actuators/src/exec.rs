@@ -301,6 +301,7 @@ fn compile(name: &str, config: &CommandConfig) -> Result<Command, Vec<String>> {
         settle: config.settle,
         timeout: Span(config.timeout.millis() + run::GRACE_SPAN.millis()),
         revertible: false,
+        cost: Default::default(),
         doc: config.doc.clone(),
     };
     Ok(Command { spec, argv, args, config: config.clone() })

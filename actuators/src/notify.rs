@@ -432,6 +432,7 @@ fn send_spec(channels: &BTreeMap<String, Arc<Channel>>, timeout: Span) -> VerbSp
         settle: Span::ZERO,
         timeout,
         revertible: false,
+        cost: Default::default(),
         doc: "Sends a message to people.".into(),
     }
 }

@@ -349,6 +349,7 @@ fn wake_spec(config: &PowerConfig) -> VerbSpec {
         // One look before the first packet is not part of the boot.
         timeout: Span(slowest.millis().saturating_add(config.poll.millis())),
         revertible: false,
+        cost: Default::default(),
         doc: "Wakes a node with Wake-on-LAN packets and waits until it answers.".into(),
     }
 }

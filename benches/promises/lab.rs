@@ -56,6 +56,7 @@ fn spec() -> ActuatorSpec {
         settle: Span::ZERO,
         timeout: Span::from_secs(10),
         revertible: false,
+        cost: Default::default(),
         doc: "Tells.".into(),
     };
     ActuatorSpec { id: "notify".into(), verbs: vec![verb] }

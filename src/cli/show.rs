@@ -228,7 +228,7 @@ fn event_text(event: &Event) -> String {
             format!("{}: {} alerts: {}", delivery.source.name(), delivery.alerts.len(), names.join(", "))
         }
         Event::Ordered(ordered) => format!("{}: {:?}", ordered.by, ordered.command),
-        Event::Settled(id, outcome) => format!("{id}: {}", crate::http::view::outcome_text(outcome)),
+        Event::Settled(id, outcome) | Event::Reverted(id, outcome) => format!("{id}: {}", crate::http::view::outcome_text(outcome)),
         Event::ClockJumped { from, to } => format!("from {} to {}", moment(*from), moment(*to)),
         Event::Distrusted { reason } => reason.clone(),
     }
@@ -242,6 +242,7 @@ fn record_text(record: &Record) -> String {
         }
         Record::Act { action, attempt } => format!("{}: {} on {}, attempt {attempt}", action.id, action.verb, action.target),
         Record::Probe { action } | Record::Revert { action, .. } => action.to_string(),
+        Record::Run { run, step } => format!("{run}: {}", step.text()),
         Record::Closed { action, why, .. } => format!("{action}: {why}"),
         Record::Judged { action, judgement } => format!("{action}: {}", judgement.text),
         Record::Announce(notice) => notice.title.clone(),

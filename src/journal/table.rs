@@ -202,7 +202,7 @@ impl<'a> Columns<'a> {
         match entry {
             EntryRef::Event(event) => {
                 let (action, policy) = match event {
-                    Event::Settled(action, _) => (Some(*action), None),
+                    Event::Settled(action, _) | Event::Reverted(action, _) => (Some(*action), None),
                     Event::Ordered(ordered) => match &ordered.command {
                         Command::Approve { action, .. } | Command::Deny { action } => (Some(*action), None),
                         Command::Unlock { policy, .. } => (None, Some(policy.as_str())),

@@ -22,6 +22,7 @@ fn notifier() -> ActuatorSpec {
         settle: Span::ZERO,
         timeout: Span::from_secs(30),
         revertible: false,
+        cost: Default::default(),
         doc: String::new(),
     };
     ActuatorSpec { id: "notify".into(), verbs: vec![verb] }

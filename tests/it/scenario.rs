@@ -52,6 +52,7 @@ pub fn actuators() -> Vec<ActuatorSpec> {
         settle: Span::from_secs(30),
         timeout: Span::from_secs(20),
         revertible: false,
+        cost: Default::default(),
         doc: "A stand-in.".into(),
     };
     let text = |name: &str, required| homeostat_model::ArgSpec {

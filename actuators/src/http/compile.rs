@@ -177,6 +177,7 @@ pub(super) fn compile(name: &str, config: &RequestConfig) -> Result<Configured, 
         settle: config.settle,
         timeout: config.timeout,
         revertible: config.revert.is_some(),
+        cost: Default::default(),
         doc: config.doc.clone(),
     };
     let (attempts, backoff) = (config.attempts, config.backoff.to_std());

@@ -69,6 +69,8 @@ pub enum Event {
     Ordered(Ordered),
     /// An actuator answered: after apply or after probe.
     Settled(ActionId, Outcome),
+    /// An actuator answered after it was told to take an action back.
+    Reverted(ActionId, Outcome),
     /// The wall clock jumped against the monotonic one.
     ClockJumped {
         /// The wall clock's time before.
@@ -94,6 +96,7 @@ impl Event {
             Event::Alerted(_) => "alerted",
             Event::Ordered(_) => "ordered",
             Event::Settled(..) => "settled",
+            Event::Reverted(..) => "reverted",
             Event::ClockJumped { .. } => "clock_jumped",
             Event::Distrusted { .. } => "distrusted",
         }
@@ -101,7 +104,7 @@ impl Event {
 
     /// Whether it is an echo of our own effects (recomputed in a backtest) rather than news from the world.
     pub fn is_echo(&self) -> bool {
-        matches!(self, Event::Settled(..))
+        matches!(self, Event::Settled(..) | Event::Reverted(..))
     }
 
     /// Whether it is kept in the sample log instead of the journal's table.

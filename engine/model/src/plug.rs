@@ -88,8 +88,33 @@ pub struct VerbSpec {
     pub timeout: Span,
     /// Whether `revert` can take it back.
     pub revertible: bool,
+    /// What one of it is expected to cost; for budgets.
+    #[serde(default)]
+    pub cost: Cost,
     /// What it does, in one sentence.
     pub doc: String,
+}
+
+/// What one action is expected to cost.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Cost {
+    /// How long somebody is interrupted.
+    pub disruption: Span,
+    /// Energy, in joules: a boot, a backup.
+    pub energy_joules: f64,
+}
+
+/// One thing that `apply` would send or run. Never holds a secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Planned {
+    /// The request line, the command, the packet: `PATCH https://kube.lan:6443/apis/apps/v1/…/scale`.
+    pub call: String,
+    /// The body, as it would be sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<String>,
+    /// Whether it changes anything; reads and server-side dry runs do not.
+    pub writes: bool,
 }
 
 /// What an actuator can do.
@@ -107,6 +132,16 @@ pub trait Actuator: Send + Sync {
     fn spec(&self) -> ActuatorSpec;
     /// Whether this action can be done at all, by looking at it only. No IO.
     fn check(&self, action: &Action) -> Result<(), Fault>;
+    /// What `apply` would send, in order, by looking at the action only. No IO, no client, no secret: this is the dry run.
+    fn preview(&self, action: &Action) -> Result<Vec<Planned>, Fault> {
+        self.check(action)?;
+        Ok(Vec::new())
+    }
+    /// Whether the other side is there, knows what is needed and lets us: one fault per verb that cannot be done, saying what is
+    /// missing and who can add it. Reads only. Empty: all is well.
+    fn ready<'a>(&'a self) -> BoxFuture<'a, Vec<(Verb, Fault)>> {
+        Box::pin(async { Vec::new() })
+    }
     /// Does it, at most once per id, not after the lease. `now` is the moment of the call.
     fn apply<'a>(&'a self, now: Time, action: &'a Action) -> BoxFuture<'a, Outcome>;
     /// Tells whether it is done. `NotDone` with [`crate::FaultCode::NeverStarted`] means that nothing has left this machine.

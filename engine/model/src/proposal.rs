@@ -14,14 +14,33 @@ pub enum Origin {
     Alert(PolicyId, String),
     /// A person, by name.
     Operator(String),
+    /// A step of a playbook's run.
+    Playbook {
+        /// The run's own action.
+        run: crate::ActionId,
+        /// The step.
+        step: String,
+        /// Which of its instances, from 0.
+        instance: u32,
+        /// Whether it takes the step back.
+        undo: bool,
+    },
 }
 
 impl Origin {
+    /// The run that a step belongs to.
+    pub fn run(&self) -> Option<crate::ActionId> {
+        match self {
+            Origin::Playbook { run, .. } => Some(*run),
+            _ => None,
+        }
+    }
+
     /// The policy behind the wish, if there is one.
     pub fn policy(&self) -> Option<&PolicyId> {
         match self {
             Origin::Policy(policy) | Origin::Alert(policy, _) => Some(policy),
-            Origin::Operator(_) => None,
+            Origin::Operator(_) | Origin::Playbook { .. } => None,
         }
     }
 }
@@ -32,6 +51,8 @@ impl fmt::Display for Origin {
             Origin::Policy(policy) => write!(f, "policy {policy}"),
             Origin::Alert(policy, _) => write!(f, "policy {policy} (alert)"),
             Origin::Operator(name) => write!(f, "operator {name}"),
+            Origin::Playbook { run, step, undo: false, .. } => write!(f, "run {run}, step {step}"),
+            Origin::Playbook { run, step, undo: true, .. } => write!(f, "run {run}, taking back step {step}"),
         }
     }
 }

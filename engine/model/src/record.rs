@@ -1,7 +1,7 @@
 //! The journal's right column: effects as plain data. A record read back from the journal can be explained and folded into state,
 //! never dispatched: only the arbiter's own type can be (`homeostat_kernel::effect::Effect`).
 
-use crate::{Action, ActionId, Evidence, PolicyId, Proposal, Receipt, Ruling, Target, Time};
+use crate::{Action, ActionId, Evidence, PolicyId, Proposal, Receipt, Ruling, RunMove, Target, Time};
 use serde::{Deserialize, Serialize};
 
 /// How a claim turned out.
@@ -159,6 +159,13 @@ pub enum Record {
         /// What the actuator needs.
         receipt: Receipt,
     },
+    /// Something happened to a playbook's run.
+    Run {
+        /// The run's own action.
+        run: ActionId,
+        /// What.
+        step: RunMove,
+    },
     /// It ends without an outcome.
     Closed {
         /// The action.
@@ -189,6 +196,7 @@ impl Record {
             Record::Act { .. } => "act",
             Record::Probe { .. } => "probe",
             Record::Revert { .. } => "revert",
+            Record::Run { .. } => "run",
             Record::Closed { .. } => "closed",
             Record::Judged { .. } => "judged",
             Record::Announce(_) => "announce",
@@ -204,6 +212,7 @@ impl Record {
             | Record::Revert { action, .. }
             | Record::Closed { action, .. }
             | Record::Judged { action, .. } => Some(*action),
+            Record::Run { run, .. } => Some(*run),
             Record::Act { action, .. } => Some(action.id),
             Record::Announce(notice) => notice.action,
             Record::Noted(Note::Withdrawn { action, .. }) => Some(*action),

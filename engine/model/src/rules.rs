@@ -1,7 +1,7 @@
 //! What the kernel works by: policies, what actuators can do, and the arbiter's settings. A reload is an event too, so all of it is
 //! plain data that the journal keeps.
 
-use crate::{ActuatorSpec, Arg, Class, PolicyId, Span, Target};
+use crate::{ActuatorSpec, Arg, Class, Playbook, PolicyId, Span, Target};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -177,6 +177,9 @@ pub struct RuleSet {
     pub policies: Vec<PolicySource>,
     /// What can be done.
     pub actuators: Vec<ActuatorSpec>,
+    /// What can be done in several steps, ordered by name.
+    #[serde(default)]
+    pub playbooks: Vec<Playbook>,
     /// The arbiter's settings.
     #[serde(default)]
     pub arbiter: ArbiterSettings,

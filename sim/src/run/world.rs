@@ -132,7 +132,7 @@ impl Setup {
         let arbiter = if blind { without_brakes(&self.arbiter()) } else { self.arbiter() };
         let mut policies: Vec<PolicySource> = self.chosen().into_iter().map(|policy| self.changed(policy, blind)).collect();
         policies.sort_by(|a, b| a.id.cmp(&b.id));
-        RuleSet { policies, actuators: actuators(&self.lab, blind), arbiter, store: self.store() }
+        RuleSet { policies, actuators: actuators(&self.lab, blind), arbiter, store: self.store(), ..RuleSet::default() }
     }
 
     fn store(&self) -> StoreSettings {
@@ -232,6 +232,7 @@ pub fn actuators(lab: &Lab, blind: bool) -> Vec<ActuatorSpec> {
             settle: if blind { Span::ZERO } else { entry.settle },
             timeout: entry.timeout,
             revertible: false,
+            cost: Default::default(),
             doc: format!("{:?} in the plant.", entry.does),
         };
         let id = verb.verb.actuator().to_owned();

@@ -229,7 +229,7 @@ impl Ledger {
             },
             Event::Alerted(delivery) => self.alerts.take(at, delivery),
             Event::Settled(id, outcome) => self.settle(at, *id, outcome),
-            Event::Loaded(_) | Event::Tick | Event::Observed(_) => {}
+            Event::Reverted(..) | Event::Loaded(_) | Event::Tick | Event::Observed(_) => {}
         }
     }
 
@@ -324,7 +324,7 @@ impl Ledger {
                 state.judgement = Some(judgement.clone());
                 state.say(at, format!("claim: {}", judgement.text));
             }
-            Record::Ruled { .. } | Record::Revert { .. } | Record::Announce(_) | Record::Noted(_) => {}
+            Record::Ruled { .. } | Record::Revert { .. } | Record::Run { .. } | Record::Announce(_) | Record::Noted(_) => {}
         }
         self.shed();
     }

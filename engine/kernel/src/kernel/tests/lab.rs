@@ -33,6 +33,7 @@ pub(super) fn actuators() -> Vec<ActuatorSpec> {
         settle: Span::from_secs(settle),
         timeout: Span::from_secs(10),
         revertible: false,
+        cost: Default::default(),
         doc: String::new(),
     };
     let spec = |id: &str, verbs| ActuatorSpec { id: id.into(), verbs };
@@ -90,7 +91,7 @@ pub(super) fn rules(settings: ArbiterSettings, policies: &[(&str, &str)]) -> Rul
         text: (*text).to_owned(),
         overrides: Default::default(),
     };
-    RuleSet { policies: policies.iter().map(source).collect(), actuators: actuators(), arbiter: settings, store: StoreSettings::default() }
+    RuleSet { policies: policies.iter().map(source).collect(), actuators: actuators(), arbiter: settings, ..RuleSet::default() }
 }
 
 /// `node_up{node='a'}` as a key.
@@ -281,6 +282,7 @@ pub(super) fn text(record: &Record) -> String {
         }
         Record::Probe { action } => format!("{action} probe"),
         Record::Revert { action, .. } => format!("{action} revert"),
+        Record::Run { run, step } => format!("{run} {step:?}"),
         Record::Closed { action, closing, why } => format!("{action} closed {closing:?}: {why}"),
         Record::Judged { action, judgement } => format!("{action} judged {:?}: {}", judgement.held, judgement.text),
         Record::Announce(notice) => format!("announce {}", notice.title),
