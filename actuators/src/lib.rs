@@ -10,6 +10,7 @@ pub mod args;
 pub mod client;
 pub mod exec;
 pub mod http;
+pub mod kube;
 pub mod ledger;
 pub mod notify;
 pub mod pace;
