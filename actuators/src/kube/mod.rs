@@ -6,6 +6,7 @@
 //! success.
 
 pub mod call;
+pub mod chaos;
 pub mod client;
 pub mod config;
 pub mod frame;
