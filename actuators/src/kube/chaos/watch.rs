@@ -141,7 +141,7 @@ impl Chaos {
     pub(super) async fn seen(&self, run: &Run<'_>) -> Step<Receipt> {
         let prepared = self.prepare(run.action).map_err(|problem| run.unknown(FaultCode::Malformed, problem))?;
         let path = prepared.kind().path(&prepared.namespace, &object_name(run.client, run.action));
-        let was_hit = run.notes.contains_key(INJECTED);
+        let was_hit = run.noted(INJECTED).is_some();
         let object = match run.read(&Call::get(&*path)).await {
             Ok(object) => object,
             Err(refusal) if refusal.is_gone() && was_hit => return Ok(seen("it hit all its targets and is gone, so they are recovered")),
