@@ -10,6 +10,7 @@ pub mod chaos;
 pub mod client;
 pub mod config;
 pub mod frame;
+pub mod kratix;
 pub mod refusal;
 pub mod rights;
 
