@@ -13,6 +13,7 @@ pub mod frame;
 pub mod kratix;
 pub mod refusal;
 pub mod rights;
+pub mod velero;
 
 pub use call::{Call, Kind};
 pub use client::KubeClient;
