@@ -13,6 +13,7 @@ pub mod docker;
 pub mod exec;
 pub mod http;
 pub mod kube;
+pub mod kube_rules;
 pub mod ledger;
 pub mod notify;
 pub mod pace;
