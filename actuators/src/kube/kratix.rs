@@ -39,9 +39,9 @@ const HOMEOSTAT: &str = "homeostat";
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KratixConfig {
-    /// The Promises of which requests may be made; empty: all that are installed.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub promises: Vec<String>,
+    /// The Promises of which requests may be made, by name; empty: all that are installed.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub promises: BTreeMap<String, PromiseConfig>,
     /// How long Kratix may take until a request is reconciled or gone.
     #[serde(default = "timeout_default")]
     #[schemars(with = "String")]
@@ -60,6 +60,18 @@ pub struct KratixConfig {
     /// The energy that one more request is expected to cost, in joules; for budgets.
     #[serde(default)]
     pub energy_joules: f64,
+}
+
+/// What is said of a Promise beforehand. Its kind is found by discovery; this is for asking whether we have the rights, and for roles.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PromiseConfig {
+    /// The API group of its requests, e.g. `marketplace.kratix.io`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// Their plural, e.g. `redis`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plural: Option<String>,
 }
 
 fn timeout_default() -> Span {
@@ -89,7 +101,7 @@ struct Asked<'a> {
 impl Kratix {
     /// Checks the configuration; sends nothing. Every problem is listed.
     pub fn new(config: &KratixConfig) -> Result<Kratix, Vec<Fault>> {
-        let mut problems: Vec<String> = config.promises.iter().filter_map(|name| name_problem(name)).collect();
+        let mut problems: Vec<String> = config.promises.keys().filter_map(|name| name_problem(name)).collect();
         if config.timeout <= Span::ZERO {
             problems.push("`timeout` must be more than 0s".into());
         }
@@ -388,7 +400,7 @@ impl Deed for Kratix {
             |name: &str, bytes, doc: &str| ArgSpec { name: name.into(), kind: ArgKind::Text(bytes), required: true, doc: doc.into() };
         let named = || vec![text("name", 253, "The request's name."), text("namespace", 63, "The request's namespace.")];
         let promises = &self.config.promises;
-        let targets = (!promises.is_empty()).then(|| promises.iter().map(|name| Target::from(format!("promise/{name}"))).collect());
+        let targets = (!promises.is_empty()).then(|| promises.keys().map(|name| Target::from(format!("promise/{name}"))).collect());
         let mut args = named();
         args.push(text("spec", SPEC_BYTES_MAX, "The request's whole spec as a JSON object."));
         let apply = VerbSpec {
@@ -417,11 +429,22 @@ impl Deed for Kratix {
         ActuatorSpec { id: "kratix".into(), verbs: vec![apply, delete] }
     }
 
-    /// The rights on the requests themselves depend on the Promise, which is known by discovery only; a missing one is told by the dry
-    /// run, before anything is written.
+    /// The rights on the requests themselves are asked for where the configuration says their kind; a missing one is told by the dry run
+    /// as well, before anything is written.
     fn needs(&self) -> Vec<Needs> {
-        let rules = vec![Rule::of(&PROMISE, "", &["get"], "to find the kind of a Promise's requests")];
-        [APPLY, DELETE].map(|verb| Needs { verb: Verb::from(verb), kinds: vec![(PROMISE, "")], rules: rules.clone() }).to_vec()
+        let needs = |verb: &str, verbs: &[&str], why: &str| {
+            let mut rules = vec![Rule::of(&PROMISE, "", &["get"], "to find the kind of a Promise's requests")];
+            for promise in self.config.promises.values() {
+                if let (Some(group), Some(plural)) = (&promise.group, &promise.plural) {
+                    let kind = Kind { group: group.clone().into(), plural: plural.clone().into(), namespaced: true, ..PROMISE };
+                    rules.push(Rule::of(&kind, "", verbs, why));
+                }
+            }
+            Needs { verb: Verb::from(verb), kinds: vec![(PROMISE, "")], rules }
+        };
+        // An apply that makes something needs `create` as well, and its undo `delete`.
+        let apply = needs(APPLY, &["get", "create", "patch", "delete"], "to make, change and take back requests");
+        vec![apply, needs(DELETE, &["get", "delete"], "to delete requests")]
     }
 
     fn check(&self, client: &KubeClient, action: &Action) -> Result<(), Fault> {
