@@ -43,8 +43,21 @@ pub struct KubeRights {
     rows: &'static [Row],
 }
 
-const READ: &[&str] = &["get", "list", "watch"];
-const CHAOS_KINDS: &[&str] = &["podchaos", "networkchaos", "stresschaos", "iochaos", "timechaos", "dnschaos", "httpchaos"];
+const CHAOS_KINDS: &[&str] = &[
+    "podchaos",
+    "networkchaos",
+    "stresschaos",
+    "iochaos",
+    "timechaos",
+    "dnschaos",
+    "httpchaos",
+    "kernelchaos",
+    "jvmchaos",
+    "blockchaos",
+    "schedules",
+    "workflows",
+];
+const WORKLOADS: &[&str] = &["deployments", "statefulsets", "daemonsets"];
 
 /// Every actuator that speaks to Kubernetes, by name.
 pub const KUBE_RIGHTS: [KubeRights; 9] = [
@@ -59,70 +72,67 @@ pub const KUBE_RIGHTS: [KubeRights; 9] = [
         doc: "Run Chaos Mesh experiments. Chaos Mesh asks for `create` in every namespace that an experiment aims at, too.",
         namespace: None,
         rows: &[
-            (NAMESPACED, "chaos-mesh.org", CHAOS_KINDS, &["get", "list", "watch", "create", "patch", "delete"]),
-            (NAMESPACED, "", &["pods"], READ),
+            (NAMESPACED, "chaos-mesh.org", CHAOS_KINDS, &["get", "list", "create", "delete"]),
+            (NAMESPACED, "", &["pods"], &["list"]),
             (CLUSTER, "", &["namespaces"], &["get"]),
+            (CLUSTER, "", &["nodes"], &["list"]),
         ],
     },
     KubeRights {
         actuator: "kratix",
-        doc: "Request resources of Kratix promises. Each promise's own kind needs a rule of its own.",
+        doc: "Find Kratix promises. Each kind that may be requested needs a rule of its own.",
         namespace: None,
-        rows: &[
-            (CLUSTER, "platform.kratix.io", &["promises", "destinations"], READ),
-            (NAMESPACED, "platform.kratix.io", &["works", "workplacements", "resourcebindings", "healthrecords"], READ),
-        ],
+        rows: &[(CLUSTER, "platform.kratix.io", &["promises"], &["get"])],
     },
     KubeRights {
         actuator: "node",
-        doc: "Cordon, drain and uncordon nodes. Cordoning is a patch of the node; draining creates evictions, which budgets may refuse. A node's pods live in any namespace.",
+        doc: "Cordon, drain and uncordon nodes. Draining creates evictions, which budgets may refuse. A node's pods live in any namespace.",
         namespace: None,
         rows: &[
-            (CLUSTER, "", &["nodes"], &["get", "list", "watch", "patch"]),
-            (CLUSTER, "", &["pods"], READ),
+            (CLUSTER, "", &["nodes"], &["get", "patch"]),
+            (CLUSTER, "", &["pods"], &["list"]),
             (CLUSTER, "", &["pods/eviction"], &["create"]),
-            (CLUSTER, "apps", &["daemonsets"], &["get"]),
-            (CLUSTER, "policy", &["poddisruptionbudgets"], &["get", "list"]),
         ],
     },
     KubeRights {
         actuator: "pod",
-        doc: "Delete a pod, so that its controller makes another.",
+        doc: "Evict a pod within disruption budgets, so that its controller makes another.",
         namespace: None,
-        rows: &[(NAMESPACED, "", &["pods"], &["get", "list", "watch", "delete"])],
+        rows: &[(NAMESPACED, "", &["pods"], &["get", "list"]), (NAMESPACED, "", &["pods/eviction"], &["create"])],
     },
     KubeRights {
         actuator: "resources",
         doc: "Change requests and limits. `patch` on a workload may change all of it: grant it only where it is wanted.",
         namespace: None,
         rows: &[
-            (NAMESPACED, "apps", &["deployments", "statefulsets", "daemonsets"], &["get", "list", "watch", "patch"]),
-            (NAMESPACED, "", &["pods"], READ),
+            (NAMESPACED, "apps", WORKLOADS, &["get", "patch"]),
+            (NAMESPACED, "autoscaling.k8s.io", &["verticalpodautoscalers"], &["list"]),
         ],
     },
     KubeRights {
         actuator: "restart",
         doc: "Restart rollouts. `patch` on a workload may change all of it: grant it only where it is wanted.",
         namespace: None,
-        rows: &[(NAMESPACED, "apps", &["deployments", "statefulsets", "daemonsets"], &["get", "list", "watch", "patch"])],
+        rows: &[(NAMESPACED, "apps", WORKLOADS, &["get", "patch"])],
     },
     KubeRights {
         actuator: "scale",
         doc: "Change the number of replicas, and nothing else of a workload.",
         namespace: None,
         rows: &[
-            (NAMESPACED, "apps", &["deployments/scale", "statefulsets/scale"], &["get", "update", "patch"]),
-            (NAMESPACED, "apps", &["deployments", "statefulsets"], READ),
-            (NAMESPACED, "autoscaling", &["horizontalpodautoscalers"], &["get", "list"]),
+            (NAMESPACED, "apps", &["deployments/scale", "statefulsets/scale"], &["get", "update"]),
+            (NAMESPACED, "apps", &["deployments", "statefulsets"], &["get"]),
+            (NAMESPACED, "autoscaling", &["horizontalpodautoscalers"], &["list"]),
+            (NAMESPACED, "keda.sh", &["scaledobjects"], &["list"]),
         ],
     },
     KubeRights {
         actuator: "velero",
-        doc: "Make backups. Restores need a right of their own, for people decide them.",
+        doc: "Make backups, and take back its own. With `restore` in the configuration: bring them back.",
         namespace: Some("velero"),
         rows: &[
-            (NAMESPACED, "velero.io", &["backups", "restores", "schedules", "backupstoragelocations"], READ),
-            (NAMESPACED, "velero.io", &["backups"], &["create"]),
+            (NAMESPACED, "velero.io", &["backupstoragelocations"], &["get"]),
+            (NAMESPACED, "velero.io", &["backups", "deletebackuprequests"], &["get", "create"]),
         ],
     },
 ];

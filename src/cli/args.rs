@@ -156,6 +156,9 @@ pub struct RbacArgs {
     /// These actuators instead of the configuration's: `scale,node`
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub actuators: Vec<String>,
+    /// Kinds of Kratix promises that may be requested, as plural and group: `redis.marketplace.kratix.io`
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub requests: Vec<String>,
 }
 
 /// What the simulation can be told.

@@ -15,6 +15,8 @@ use std::collections::BTreeSet;
 
 /// The application's name in every label.
 const APP: &str = "homeostat";
+/// What a request of a promise is made, seen and ended with; server-side apply needs `patch` and `create`.
+const REQUEST_VERBS: [&str; 4] = ["get", "create", "patch", "delete"];
 const RBAC: &str = "rbac.authorization.k8s.io";
 
 /// One actuator's rights, as wanted by a configuration.
@@ -39,31 +41,35 @@ pub struct Holder {
 
 /// What the configured actuators want. Each has a section of its own name, in `kubernetes` or beside it. Its rights end at the
 /// section's `namespace` or `namespaces`, else where its objects live, else at `kubernetes.namespaces`.
-pub fn wanted(config: &Config) -> anyhow::Result<Vec<Wanted>> {
+pub fn wanted(config: &Config, requests: &[String]) -> anyhow::Result<Vec<Wanted>> {
     let sections = serde_json::to_value(&config.actuators)?;
-    Ok(wanted_of(&sections))
+    Ok(wanted_of(&sections, requests))
 }
 
 /// As [`wanted`], from the `actuators` section as it stands in the file.
-pub fn wanted_of(sections: &Value) -> Vec<Wanted> {
+pub fn wanted_of(sections: &Value, requests: &[String]) -> Vec<Wanted> {
     let cluster = &sections["kubernetes"];
     let of = |rights: &KubeRights| {
         let found = cluster.get(rights.actuator).or_else(|| sections.get(rights.actuator));
         let section = found.filter(|section| !section.is_null())?;
-        Some(Wanted { actuator: rights.actuator, namespaces: namespaces(rights, section, cluster), more: promised(section) })
+        Some(Wanted {
+            actuator: rights.actuator,
+            namespaces: namespaces(rights, section, cluster),
+            more: following(rights.actuator, section, requests),
+        })
     };
     KUBE_RIGHTS.iter().filter_map(of).collect()
 }
 
 /// Without settings: what `--actuators` names.
-fn named(actuators: &[String]) -> anyhow::Result<Vec<Wanted>> {
+fn named(actuators: &[String], requests: &[String]) -> anyhow::Result<Vec<Wanted>> {
     let known: BTreeSet<&str> = KUBE_RIGHTS.iter().map(|rights| rights.actuator).collect();
     if let Some(unknown) = actuators.iter().find(|name| !known.contains(name.as_str())) {
         let known: Vec<&str> = known.into_iter().collect();
         bail!("`{unknown}` is no actuator that speaks to Kubernetes: expected some of {}", known.join(", "));
     }
     let sections: Value = actuators.iter().map(|name| (name.clone(), json!({}))).collect::<serde_json::Map<_, _>>().into();
-    Ok(wanted_of(&sections))
+    Ok(wanted_of(&sections, requests))
 }
 
 fn namespaces(rights: &KubeRights, section: &Value, cluster: &Value) -> Vec<String> {
@@ -81,11 +87,17 @@ fn namespaces(rights: &KubeRights, section: &Value, cluster: &Value) -> Vec<Stri
     all.into_iter().collect()
 }
 
-/// The kinds of promises that may be requested: `promises.<name>: {group, plural}`.
-fn promised(section: &Value) -> Vec<KubeRule> {
-    let verbs = ["get", "list", "watch", "create", "patch", "delete"];
-    let kinds = section["promises"].as_object().into_iter().flatten();
-    kinds.filter_map(|(_, kind)| Some(KubeRule::new(kind["group"].as_str()?, &[kind["plural"].as_str()?], &verbs))).collect()
+/// Rules that follow from an actuator's settings or, for requests of Kratix promises (whose kinds only the cluster knows), from
+/// `requests`: `redis.marketplace.kratix.io`.
+fn following(actuator: &str, section: &Value, requests: &[String]) -> Vec<KubeRule> {
+    match actuator {
+        "velero" if section["restore"] == true => vec![KubeRule::new("velero.io", &["restores"], &["get", "create"])],
+        "kratix" => {
+            let kind = |name: &String| name.split_once('.').map(|(plural, group)| KubeRule::new(group, &[plural], &REQUEST_VERBS));
+            requests.iter().filter_map(kind).collect()
+        }
+        _ => Vec::new(),
+    }
 }
 
 /// The manifests: for each actuator a role and its binding, cluster-wide or in each namespace, and the right to ask for one's rights.
@@ -185,14 +197,20 @@ pub(super) fn rbac(place: Place, args: &RbacArgs, json: bool) -> Ended {
             return Err(anyhow!("{option} is `{name}`, expected a Kubernetes name: 1 to 63 lower-case letters, digits and `-`"));
         }
     }
+    if let Some(kind) = args.requests.iter().find(|kind| !kind.split('.').all(is_name) || !kind.contains('.')) {
+        return Err(anyhow!("--requests has `{kind}`, expected a plural and its group: `redis.marketplace.kratix.io`"));
+    }
     let config_name = place.config_name();
     let (wanted, source) = if args.actuators.is_empty() {
-        (wanted(&place.config?)?, config_name)
+        (wanted(&place.config?, &args.requests)?, config_name)
     } else {
-        (named(&args.actuators)?, format!("--actuators {}", args.actuators.join(",")))
+        (named(&args.actuators, &args.requests)?, format!("--actuators {}", args.actuators.join(",")))
     };
     if wanted.is_empty() {
         eprintln!("homeostat: no actuator of {source} speaks to Kubernetes; it needs no right there");
+    }
+    if args.requests.is_empty() && wanted.iter().any(|one| one.actuator == "kratix") {
+        eprintln!("homeostat: only the cluster knows the kinds of Kratix requests; name them: --requests redis.marketplace.kratix.io");
     }
     let holder = Holder { namespace: args.namespace.clone(), service_account: args.service_account.clone() };
     let manifests = manifests(&wanted, &holder, args.dry_run);
@@ -223,11 +241,12 @@ mod tests {
 
     #[test]
     fn nothing_is_granted_for_what_is_not_configured() {
-        let none = manifests(&wanted(&Config::default()).unwrap(), &holder(), false);
+        let none = manifests(&wanted(&Config::default(), &[]).unwrap(), &holder(), false);
         let kinds: Vec<&str> = none.iter().filter_map(|one| one["kind"].as_str()).collect();
         assert_eq!(kinds, ["ClusterRole", "ClusterRoleBinding"]);
         assert_eq!(none[0]["rules"][0]["resources"], json!(["selfsubjectaccessreviews"]));
-        let scale = manifests(&wanted_of(&json!({"kubernetes": {"scale": {}, "connect": {}, "node": null}, "http": {}})), &holder(), false);
+        let scale =
+            manifests(&wanted_of(&json!({"kubernetes": {"scale": {}, "connect": {}, "node": null}, "http": {}}), &[]), &holder(), false);
         assert_eq!(scale.len(), 4);
         assert_eq!(rules(&scale, "homeostat-scale")[0].0, ["deployments/scale", "statefulsets/scale"]);
     }
@@ -235,7 +254,7 @@ mod tests {
     #[test]
     fn a_dry_run_only_looks() {
         let all: Vec<String> = KUBE_RIGHTS.iter().map(|rights| rights.actuator.to_owned()).collect();
-        for manifest in manifests(&named(&all).unwrap(), &holder(), true) {
+        for manifest in manifests(&named(&all, &[]).unwrap(), &holder(), true) {
             for rule in manifest["rules"].as_array().into_iter().flatten() {
                 let verbs: Vec<&str> = rule["verbs"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
                 let asks = rule["resources"] == json!(["selfsubjectaccessreviews"]) && verbs == ["create"];
@@ -247,7 +266,7 @@ mod tests {
     #[test]
     fn rights_end_at_the_named_namespaces() {
         let sections = json!({"chaos": {"namespaces": ["shop", "lab"]}, "velero": {}, "argo": {"namespace": "gitops"}});
-        let all = manifests(&wanted_of(&sections), &holder(), false);
+        let all = manifests(&wanted_of(&sections, &[]), &holder(), false);
         let places: Vec<(&str, &str)> = all
             .iter()
             .filter(|one| one["kind"] == "Role")
@@ -264,17 +283,18 @@ mod tests {
 
     #[test]
     fn a_promise_is_requested_but_never_deleted() {
-        let sections = json!({"kratix": {"promises": {"redis": {"group": "marketplace.kratix.io", "plural": "redis"}}}});
-        let all = manifests(&wanted_of(&sections), &holder(), false);
+        let sections = json!({"kubernetes": {"kratix": {"promises": ["redis"]}, "velero": {"restore": true}}});
+        let all = manifests(&wanted_of(&sections, &["redis.marketplace.kratix.io".into()]), &holder(), false);
+        assert!(rules(&all, "homeostat-velero").iter().any(|(resources, verbs)| resources == &["restores"] && verbs == &["get", "create"]));
         let kratix = rules(&all, "homeostat-kratix");
         assert!(kratix.iter().any(|(resources, verbs)| resources == &["redis"] && verbs.contains(&"create".to_owned())));
         let of_promises = kratix.iter().find(|(resources, _)| resources.contains(&"promises".to_owned())).unwrap();
-        assert_eq!(of_promises.1, ["get", "list", "watch"]);
+        assert_eq!(of_promises.1, ["get"]);
     }
 
     #[test]
     fn what_is_unknown_is_refused_with_what_is_known() {
-        let error = named(&["scael".into()]).unwrap_err().to_string();
+        let error = named(&["scael".into()], &[]).unwrap_err().to_string();
         assert!(error.contains("scael") && error.contains("scale"), "{error}");
         for bad in ["", "Home", "a b", "-a", "a\n---\nkind: x"] {
             assert!(!is_name(bad), "{bad}");
@@ -284,7 +304,7 @@ mod tests {
     #[test]
     fn yaml_reads_back_as_the_same_objects() {
         let all: Vec<String> = KUBE_RIGHTS.iter().map(|rights| rights.actuator.to_owned()).collect();
-        let made = manifests(&named(&all).unwrap(), &Holder { namespace: "ops".into(), ..holder() }, false);
+        let made = manifests(&named(&all, &[]).unwrap(), &Holder { namespace: "ops".into(), ..holder() }, false);
         let text = yaml(&made, "head").unwrap();
         let read: Vec<Value> = text.split("\n---\n").skip(1).map(|one| serde_saphyr::from_str(one).unwrap()).collect();
         assert_eq!(read, made);

@@ -17,6 +17,8 @@ use std::time::Duration;
 
 /// Every wait of these tests ends with this.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// A kind of a Kratix promise.
+const REQUEST: &str = "redis.marketplace.kratix.io";
 /// Kinds that the server in memory does not know by itself: group, kind, plural, whether namespaced.
 const MORE_KINDS: [(&str, &str, &str, bool); 6] = [
     ("rbac.authorization.k8s.io", "ClusterRole", "clusterroles", false),
@@ -59,7 +61,7 @@ fn holder() -> Holder {
 
 /// What `homeostat rbac` prints for a configuration's actuators.
 fn rights(actuators: &Value, dry_run: bool) -> Vec<Value> {
-    manifests(&wanted_of(actuators), &holder(), dry_run)
+    manifests(&wanted_of(actuators, &[REQUEST.to_owned()]), &holder(), dry_run)
 }
 
 /// Compares a generated file with what it should be, or rewrites it.
@@ -314,15 +316,17 @@ async fn the_chart_grants_what_the_command_prints() {
         return;
     };
     let actuators = json!({
-        "kubernetes": {"connect": {"by": "in_cluster"}, "namespaces": ["shop"], "scale": {}, "node": {}, "pod": {}},
-        "chaos": {"namespaces": ["shop", "lab"]}, "velero": {}, "kratix": {"promises": {"redis": {"group": "marketplace.kratix.io", "plural": "redis"}}},
+        "kubernetes": {
+            "connect": {"by": "in_cluster"}, "namespaces": ["shop"], "scale": {}, "node": {}, "pod": {}, "resources": {}, "restart": {},
+            "chaos": {"namespaces": ["shop", "lab"]}, "velero": {"restore": true}, "kratix": {"promises": ["redis"]},
+        },
     });
     let everything = json!({
-        "dryRun": false, "hostNetwork": true, "podMonitor": {"enabled": true}, "dashboard": {"enabled": true},
+        "rbac": {"requests": [REQUEST]}, "dryRun": false, "hostNetwork": true, "podMonitor": {"enabled": true}, "dashboard": {"enabled": true},
         "policies": {"own.rhai": "//! Mine.\nfn policy() { #{} }\n"}, "config": {"actuators": actuators},
         "networkPolicy": {"extraEgress": [{"to": [{"ipBlock": {"cidr": "192.168.1.7/32"}}], "ports": [{"port": 443}]}]},
     });
-    let looking = json!({"config": {"actuators": actuators}});
+    let looking = json!({"rbac": {"requests": [REQUEST]}, "config": {"actuators": actuators}});
     for (values, actuators, dry_run) in [(json!({}), json!({}), true), (looking, actuators.clone(), true), (everything, actuators, false)] {
         let cluster = Cluster::start().await;
         let (config, script) = (cluster.home.path().join("config"), Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/helm-render"));
