@@ -12,6 +12,7 @@ pub mod client;
 pub mod docker;
 pub mod exec;
 pub mod grafana;
+pub mod home_assistant;
 pub mod http;
 pub mod kube;
 pub mod kube_rules;
@@ -24,6 +25,7 @@ pub mod pull_request;
 pub mod redact;
 pub mod registry;
 mod rest;
+pub mod restic;
 pub mod template;
 
 #[cfg(test)]
@@ -33,6 +35,7 @@ pub use alertmanager::{Alertmanager, AlertmanagerConfig};
 pub use docker::{Docker, DockerConfig};
 pub use exec::{Exec, ExecConfig};
 pub use grafana::{Annotator, Grafana, GrafanaConfig};
+pub use home_assistant::{HomeAssistant, HomeAssistantConfig};
 pub use http::{Http, HttpConfig};
 pub use ledger::{Begin, Ledger, Mark};
 pub use notify::{Notify, NotifyConfig};
@@ -41,3 +44,4 @@ pub use power::{Power, PowerConfig};
 pub use proxmox::{Proxmox, ProxmoxConfig};
 pub use pull_request::{PullRequest, PullRequestConfig};
 pub use registry::{ActuatorsConfig, Assembled, assemble, assemble_at, build};
+pub use restic::{Restic, ResticConfig};

@@ -47,6 +47,12 @@ pub struct ActuatorsConfig {
     /// Start, stop and move guests of Proxmox VE.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxmox: Option<crate::ProxmoxConfig>,
+    /// Call services of Home Assistant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub home_assistant: Option<crate::HomeAssistantConfig>,
+    /// Back up, check and test backups with restic.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restic: Option<crate::ResticConfig>,
 }
 
 /// What [`assemble`] built.
@@ -101,6 +107,8 @@ pub fn assemble_at(config: &ActuatorsConfig, data: &Path, journal_id: &str, pace
     let grafana = list
         .add(config.grafana.as_ref().map(|config| crate::Grafana::new(config, ledger.clone(), journal_id).map(|built| built.paced(pace))));
     list.add(config.proxmox.as_ref().map(|config| crate::Proxmox::new(config, ledger.clone()).map(|built| built.paced(pace))));
+    list.add(config.home_assistant.as_ref().map(|config| crate::HomeAssistant::new(config, ledger.clone()).map(|built| built.paced(pace))));
+    list.add(config.restic.as_ref().map(|config| crate::Restic::new(config, ledger.clone(), journal_id).map(|built| built.paced(pace))));
     match notify {
         Some(notify) if list.faults.is_empty() => {
             Ok(Assembled { actuators: list.actuators, notify, annotator: grafana.and_then(|grafana| grafana.annotator()), ledger })
