@@ -107,7 +107,9 @@ impl Phase {
                 }
                 _ => illegal(),
             },
-            Record::Judged { .. } | Record::Revert { .. } | Record::Run { .. } | Record::Announce(_) | Record::Noted(_) => from.map_or_else(illegal, Ok),
+            Record::Judged { .. } | Record::Revert { .. } | Record::Run { .. } | Record::Announce(_) | Record::Noted(_) => {
+                from.map_or_else(illegal, Ok)
+            }
         }
     }
 
