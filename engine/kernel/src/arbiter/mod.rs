@@ -11,7 +11,8 @@ pub use admitted::Admitted;
 
 use crate::ledger::{Ledger, symptom_of};
 use homeostat_model::{
-    Action, ActionId, ActuatorSpec, ArbiterSettings, Class, Lease, Proposal, Reason, Ruling, Span, Stance, Time, Verb, VerbSpec, Verdict,
+    Action, ActionId, ActuatorSpec, ArbiterSettings, Args, Class, Lease, Proposal, Reason, Ruling, Span, Stance, Target, Time, Verb, VerbSpec,
+    Verdict,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -71,6 +72,19 @@ pub enum Consent {
     NotVetoed,
 }
 
+/// One thing that a wish would do: a plain action does one, a playbook one for each step that is known beforehand.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Touch {
+    /// What.
+    pub verb: Verb,
+    /// To what.
+    pub target: Target,
+    /// How.
+    pub args: Args,
+    /// How much it can hurt.
+    pub class: Class,
+}
+
 /// A proposal before the guards, with everything that they may look at.
 pub struct Case<'a> {
     /// The moment of the ruling.
@@ -91,6 +105,10 @@ pub struct Case<'a> {
     pub every: Span,
     /// A person's word, if there is one.
     pub consent: Option<Consent>,
+    /// The run that this wish is a step of: what was asked of the run is not asked again.
+    pub run: Option<ActionId>,
+    /// What the wish would do; never empty.
+    pub touches: &'a [Touch],
 }
 
 impl Case<'_> {

@@ -1,11 +1,11 @@
 //! Wishes: ruled on, written down when the ruling changes, sent when admitted, closed when nobody wishes them any more.
 
 use super::{Kernel, Timer};
-use crate::arbiter::{Case, Consent, Ruled};
+use crate::arbiter::{Case, Consent, Ruled, Touch};
 use crate::effect::Effect;
 use crate::ledger::{Phase, Symptom, symptom_of};
 use homeostat_model::{
-    ActionId, Autonomy, Closing, Command, Event, Note, NoticeKind, Ordered, Proposal, Reason, Record, Ruling, Span, Time, Verdict,
+    ActionId, Autonomy, Class, Closing, Command, Event, Note, NoticeKind, Ordered, Proposal, Reason, Record, Ruling, Span, Time, Verdict,
 };
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
@@ -40,6 +40,7 @@ impl Kernel {
 
     fn rule(&self, proposal: &Proposal, wished_at: Time, consent: Option<Consent>) -> Ruled {
         let every = proposal.origin.policy().and_then(|id| self.policies.get(id)).map_or(Span::from_mins(1), |policy| policy.every);
+        let touches = self.touches(proposal);
         self.arbiter.rule(&Case {
             now: self.now,
             proposal,
@@ -50,7 +51,15 @@ impl Kernel {
             wished_at,
             every,
             consent,
+            run: proposal.origin.run(),
+            touches: &touches,
         })
+    }
+
+    /// What a wish would do: itself, or for a playbook all steps that are known beforehand.
+    fn touches(&self, proposal: &Proposal) -> Vec<Touch> {
+        let class = self.arbiter.verb(&proposal.verb).map_or(Class::Irreversible, |spec| spec.class);
+        vec![Touch { verb: proposal.verb.clone(), target: proposal.target.clone(), args: proposal.args.clone(), class }]
     }
 
     fn follow(&mut self, id: ActionId, proposal: Proposal, plan: String, ruled: Ruled, before: Option<(Phase, Ruling)>, attempt: u32) {
