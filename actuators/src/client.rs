@@ -27,10 +27,19 @@ const QUOTE_CHARS_MAX: usize = 200;
 
 /// A client that trusts the system's certificates, or Mozilla's where the system has none.
 pub fn client() -> Result<Client, Fault> {
+    client_at(None)
+}
+
+/// The same; with a socket, all its connections are made there and not to the host of the URL.
+pub fn client_at(socket: Option<&std::path::Path>) -> Result<Client, Fault> {
     // Fails only if one is installed already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let builder = || {
-        Client::builder()
+        let builder = match socket {
+            Some(path) => Client::builder().unix_socket(path),
+            None => Client::builder(),
+        };
+        builder
             .user_agent(concat!("homeostat/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// Stands in every configuration; must never come back.
-const SECRET: &str = "hunter2-do-not-show";
+pub(crate) const SECRET: &str = "hunter2-do-not-show";
 
 /// A ledger in a folder of its own.
 pub(crate) fn ledger() -> (tempfile::TempDir, Arc<Ledger>) {
@@ -168,18 +168,20 @@ impl ClosedPort {
 }
 
 /// One actuator under test.
-struct Subject {
-    actuator: Arc<dyn Actuator>,
+pub(crate) struct Subject {
+    pub actuator: Arc<dyn Actuator>,
     /// An action that works.
-    good: Action,
+    pub good: Action,
     /// How often the far end saw something.
-    count: Box<dyn Fn() -> usize>,
+    pub count: Box<dyn Fn() -> usize>,
     /// How often it sees something for one action.
-    once: usize,
-    _keep: Box<dyn std::any::Any>,
+    pub once: usize,
+    /// What must live as long.
+    pub _keep: Box<dyn std::any::Any>,
 }
 
-fn subject(config: serde_json::Value, name: &str) -> (tempfile::TempDir, Arc<dyn Actuator>) {
+/// The actuator of this name, built as the daemon builds it.
+pub(crate) fn subject(config: serde_json::Value, name: &str) -> (tempfile::TempDir, Arc<dyn Actuator>) {
     let dir = tempfile::tempdir().unwrap();
     let built = assemble(&serde_json::from_value(config).unwrap(), dir.path(), "j1").unwrap_or_else(|faults| panic!("{faults:?}"));
     let actuator = built.actuators.into_iter().find(|actuator| actuator.spec().id.as_str() == name).unwrap();
@@ -228,7 +230,7 @@ async fn power_subject() -> Subject {
 }
 
 /// The suite.
-async fn conforms(subject: Subject) {
+pub(crate) async fn conforms(subject: Subject) {
     let Subject { actuator, good, count, once, _keep } = subject;
     spec_is_complete(actuator.as_ref());
     let shown = |what: &Outcome| assert!(!format!("{what:?}").contains("hunter2") && !format!("{what:?}").contains("a1:b2"), "{what:?}");

@@ -196,6 +196,17 @@ impl Ledger {
         outcome
     }
 
+    /// The way in for `probe`: `Ok` means "begun, its end is not known: look at the world"; `Err` holds the answer to give instead.
+    pub(crate) fn open_end(&self, action: &Action) -> Result<Started, Outcome> {
+        let mark = Mark::Apply(action.id);
+        match self.look(mark).map_err(Outcome::Unknown)? {
+            Begin::Fresh => Err(never_started(probing(action), "it was never started here")),
+            Begin::Started(started) => Ok(started),
+            Begin::Finished(Outcome::Unknown(_)) => Ok(self.started(mark).map_err(Outcome::Unknown)?.unwrap_or_default()),
+            Begin::Finished(outcome) => Err(outcome),
+        }
+    }
+
     fn path(&self, mark: Mark, ending: &str) -> PathBuf {
         self.dir.join(format!("{mark}.{ending}"))
     }
@@ -250,6 +261,11 @@ impl Ledger {
 pub(crate) fn doing(mark: Mark, action: &Action) -> String {
     let what = if matches!(mark, Mark::Revert(_)) { "revert" } else { "apply" };
     format!("{what} {} {} on {}", action.id, action.verb, action.target)
+}
+
+/// The same for a probe.
+pub(crate) fn probing(action: &Action) -> String {
+    format!("probe {} {} on {}", action.id, action.verb, action.target)
 }
 
 /// `NotDone`: nothing has left this machine.

@@ -16,6 +16,7 @@ pub mod pace;
 pub mod power;
 pub mod redact;
 pub mod registry;
+mod rest;
 pub mod template;
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 //! not change, and whose answer cannot have changed by the mere passing of time, costs nothing.
 
 use crate::policy::{Subject, Trail, Traits};
-use crate::store::SeriesRef;
+use crate::store::{SelectionId, SeriesRef};
 use homeostat_model::{ActionId, PolicyId, Span, Time};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -50,8 +50,7 @@ pub struct Unit {
     pub subject: Subject,
     /// What is added to its wishes.
     pub traits: Traits,
-    /// How the last evaluation ended.
-    pub last: LastResult,
+    last: LastResult,
     /// When that was.
     pub evaluated_at: Option<Time>,
     /// What it saw.
@@ -62,13 +61,41 @@ pub struct Unit {
     pub inputs: Vec<SeriesRef>,
     /// Until when the answer stays if nothing arrives.
     pub valid_until: Time,
-    /// Whether new series may change the answer.
-    pub read_index: bool,
+    /// The selections whose change may change the answer.
+    pub selections: Vec<SelectionId>,
+    /// Whether any new series may change the answer.
+    pub is_loose: bool,
     /// Its next slot.
     pub next_slot: Time,
     /// Whether actions of this symptom may be open.
     pub has_open: bool,
     dirty: bool,
+    /// See [`place`].
+    place: u64,
+}
+
+impl Unit {
+    /// How the last evaluation ended.
+    pub fn last(&self) -> &LastResult {
+        &self.last
+    }
+
+    fn tally(&self) -> Tally {
+        let counts = matches!(self.subject, Subject::Series(_));
+        Tally {
+            firing: usize::from(counts && self.last == LastResult::Fired),
+            determined: usize::from(counts && matches!(self.last, LastResult::Fired | LastResult::Quiet)),
+        }
+    }
+}
+
+/// How many series units of a policy came to what.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Something was wished.
+    pub firing: usize,
+    /// Something or nothing was wished: there was an answer.
+    pub determined: usize,
 }
 
 /// Who wants to hear of a series' fresh samples.
@@ -89,6 +116,10 @@ pub struct Units {
     slots: BTreeSet<(Time, UnitId)>,
     watchers: Vec<Vec<Watcher>>,
     dirty: Vec<UnitId>,
+    tallies: BTreeMap<PolicyId, Tally>,
+    /// By what [`place`] makes of policy and symptom.
+    by_place: BTreeSet<(u64, UnitId)>,
+    loose: BTreeSet<UnitId>,
 }
 
 impl Units {
@@ -116,11 +147,20 @@ impl Units {
     pub fn iter(&self) -> impl Iterator<Item = (UnitId, &Unit)> {
         self.by_key.values().filter_map(|id| self.get(*id).map(|unit| (*id, unit)))
     }
-    /// The units of a policy that are about a series.
-    pub fn series_of_policy(&self, policy: &PolicyId) -> impl Iterator<Item = &Unit> {
-        let all = self.by_key.range((policy.clone(), SubjectKey::Series(SeriesRef(0)))..);
-        let of_series = all.take_while(move |((p, key), _)| p == policy && matches!(key, SubjectKey::Series(_)));
-        of_series.filter_map(|(_, id)| self.get(*id))
+    /// What the series units of a policy came to.
+    pub fn tally(&self, policy: &PolicyId) -> Tally {
+        self.tallies.get(policy).copied().unwrap_or_default()
+    }
+    /// The units of a policy with this symptom: one, as a rule.
+    pub fn of_symptom(&self, policy: &str, symptom: &str) -> Vec<UnitId> {
+        let place = place(policy, symptom);
+        let all = self.by_place.range((place, UnitId(0))..=(place, UnitId(u32::MAX))).map(|(_, id)| *id);
+        let is_meant = |unit: &Unit| unit.policy.as_str() == policy && unit.traits.symptom == symptom;
+        all.filter(|id| self.get(*id).is_some_and(is_meant)).collect()
+    }
+    /// Units for which any new series may matter.
+    pub fn loose(&self) -> impl Iterator<Item = UnitId> {
+        self.loose.iter().copied()
     }
     /// The units of a policy.
     pub fn of_policy(&self, policy: &PolicyId) -> Vec<(SubjectKey, UnitId)> {
@@ -133,7 +173,9 @@ impl Units {
         if self.len() >= UNITS_MAX {
             return None;
         }
+        let place = place(policy.as_str(), &traits.symptom);
         let unit = Unit {
+            place,
             policy: policy.clone(),
             subject,
             traits,
@@ -143,7 +185,8 @@ impl Units {
             prints: Vec::new(),
             inputs: Vec::new(),
             valid_until: Time::MIN,
-            read_index: false,
+            selections: Vec::new(),
+            is_loose: false,
             next_slot: now,
             has_open: false,
             dirty: false,
@@ -159,22 +202,66 @@ impl Units {
             }
         };
         self.by_key.insert((policy, key), id);
+        self.by_place.insert((place, id));
         self.slots.insert((now, id));
         self.mark(id);
         Some(id)
     }
 
-    /// Removes a unit.
-    pub fn remove(&mut self, policy: &PolicyId, key: &SubjectKey) -> Option<Unit> {
+    /// Removes a unit. What it selected is the caller's to give back.
+    pub fn remove(&mut self, policy: &PolicyId, key: &SubjectKey) -> Option<(UnitId, Unit)> {
         let id = self.by_key.remove(&(policy.clone(), key.clone()))?;
         let unit = self.slab.get_mut(id.0 as usize)?.take()?;
         self.slots.remove(&(unit.next_slot, id));
+        self.by_place.remove(&(unit.place, id));
+        self.loose.remove(&id);
+        self.count(policy, unit.tally(), Tally::default());
         for series in &unit.inputs {
             self.unwatch(*series, Watcher::Unit(id));
         }
-        self.dirty.retain(|other| *other != id);
+        if unit.dirty {
+            self.dirty.retain(|other| *other != id);
+        }
         self.free.push(id.0);
-        Some(unit)
+        Some((id, unit))
+    }
+
+    /// Sets how a unit's evaluation ended; gives how the one before did.
+    pub fn set_last(&mut self, id: UnitId, last: LastResult) -> Option<LastResult> {
+        let unit = self.get_mut(id)?;
+        let before = unit.tally();
+        let old = std::mem::replace(&mut unit.last, last);
+        let after = unit.tally();
+        if before != after {
+            let policy = unit.policy.clone();
+            self.count(&policy, before, after);
+        }
+        Some(old)
+    }
+
+    fn count(&mut self, policy: &PolicyId, before: Tally, after: Tally) {
+        if before == after {
+            return;
+        }
+        let tally = self.tallies.entry(policy.clone()).or_default();
+        tally.firing = tally.firing + after.firing - before.firing;
+        tally.determined = tally.determined + after.determined - before.determined;
+        if *tally == Tally::default() {
+            self.tallies.remove(policy);
+        }
+    }
+
+    /// Notes the selections that a unit's answer depends on; gives those before.
+    pub fn set_selections(&mut self, id: UnitId, selections: Vec<SelectionId>, is_loose: bool) -> Option<Vec<SelectionId>> {
+        let unit = self.get_mut(id)?;
+        let was_loose = std::mem::replace(&mut unit.is_loose, is_loose);
+        let before = std::mem::replace(&mut unit.selections, selections);
+        match (was_loose, is_loose) {
+            (false, true) => drop(self.loose.insert(id)),
+            (true, false) => drop(self.loose.remove(&id)),
+            _ => {}
+        }
+        Some(before)
     }
 
     /// Marks a unit for evaluation.
@@ -279,23 +366,37 @@ impl Units {
     }
 
     /// Sets a unit's next slot after `now`; gives how many slots were missed.
-    pub fn reschedule(&mut self, id: UnitId, now: Time, every: Span, offset: i64) -> u64 {
+    pub fn reschedule(&mut self, id: UnitId, now: Time, every: Span) -> u64 {
         let Some(unit) = self.slab.get_mut(id.0 as usize).and_then(Option::as_mut) else { return 0 };
-        self.slots.remove(&(unit.next_slot, id));
         let period = every.millis().max(1);
+        let offset = offset(unit.place, every);
         let late = now.since(unit.next_slot).millis() / period;
         let into = (now.millis() - offset).rem_euclid(period);
-        unit.next_slot = Time(now.millis() - into + period);
-        self.slots.insert((unit.next_slot, id));
+        let before = std::mem::replace(&mut unit.next_slot, Time(now.millis() - into + period));
+        // A slot that was taken out because it was due is never the next one.
+        let next = unit.next_slot;
+        if before != next {
+            self.slots.remove(&(before, id));
+            self.slots.insert((next, id));
+        }
         late.max(0) as u64
     }
 }
 
-/// A unit's place within its period: FNV-1a of its names, so that it is the same in every run.
+/// The place within a period of what has these names: the same in every run.
 pub fn slot_offset(policy: &str, symptom: &str, every: Span) -> i64 {
+    offset(place(policy, symptom), every)
+}
+
+fn offset(place: u64, every: Span) -> i64 {
+    (place % every.millis().max(1) as u64) as i64
+}
+
+/// A unit's place among all moments, of which its period takes the remainder: FNV-1a of its names, so that it is the same in every run.
+fn place(policy: &str, symptom: &str) -> u64 {
     let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
     for byte in policy.bytes().chain([0]).chain(symptom.bytes()) {
         hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
     }
-    (hash % every.millis().max(1) as u64) as i64
+    hash
 }

@@ -3,7 +3,7 @@
 //! The meter is the truth that figures and the oracle use; no sensor shows it. An editor breaks this by measuring with a policy's
 //! thresholds: these are the users' expectations.
 
-use super::{Plant, Power};
+use super::{Node, Plant, Power};
 use homeostat_model::Time;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -118,12 +118,41 @@ impl Meter {
     }
 }
 
+impl Meter {
+    /// One node's part of a step; whether work waits for it.
+    pub(super) fn measure_node(&mut self, index: usize, node: &Node, has_work: bool, now: Time, seconds: f64) {
+        self.joules += node.watts * seconds;
+        let saves = node.sleeps && matches!(node.power, Power::Asleep | Power::Off);
+        self.joules_always_on += if saves { node.machine.idle_watts } else { node.watts } * seconds;
+        self.met(|| format!("node/{}", node.name), !node.is_missing(), now, seconds);
+        if node.sleeps {
+            let idle = self.idle_seconds.entry(index).or_default();
+            *idle = if node.works() && !has_work { *idle + seconds } else { 0.0 };
+            let wasted = *idle > IDLE_SECONDS_MAX;
+            self.met(|| format!("power/{}", node.name), !wasted, now, seconds);
+        }
+        for fs in &node.filesystems {
+            self.met(|| format!("filesystem/{}:{}", node.name, fs.mountpoint), fs.avail_ratio() >= AVAIL_MIN, now, seconds);
+        }
+        for disk in &node.disks {
+            self.met(|| format!("disk/{}:{}", node.name, disk.name), !disk.holds_data_and_fails(), now, seconds);
+            if disk.dead && disk.data_bytes > 0.0 {
+                self.lose(now, format!("the disk {}:{} died with data on it", node.name, disk.name));
+            }
+        }
+    }
+}
+
 impl Plant {
-    pub(super) fn measure(&mut self, seconds: f64) {
+    /// Begins a step's measure; the nodes follow, in order, then [`Plant::end_measure`].
+    pub(super) fn begin_measure(&mut self, seconds: f64) -> Meter {
         let mut meter = std::mem::take(&mut self.meter);
         meter.seconds += seconds;
         meter.cursor = 0;
-        self.measure_nodes(&mut meter, seconds);
+        meter
+    }
+
+    pub(super) fn end_measure(&mut self, mut meter: Meter, seconds: f64) {
         self.measure_services(&mut meter, seconds);
         let now = self.now;
         for queue in &self.queues {
@@ -141,32 +170,6 @@ impl Plant {
             meter.met(|| "quorum/lab".into(), self.has_quorum(), now, seconds);
         }
         self.meter = meter;
-    }
-
-    fn measure_nodes(&self, meter: &mut Meter, seconds: f64) {
-        let now = self.now;
-        for (index, node) in self.nodes.iter().enumerate() {
-            meter.joules += node.watts * seconds;
-            let saves = node.sleeps && matches!(node.power, Power::Asleep | Power::Off);
-            meter.joules_always_on += if saves { node.machine.idle_watts } else { node.watts } * seconds;
-            meter.met(|| format!("node/{}", node.name), !node.is_missing(), now, seconds);
-            if node.sleeps {
-                let works = self.queues.iter().any(|queue| queue.node == index && !queue.is_empty());
-                let idle = meter.idle_seconds.entry(index).or_default();
-                *idle = if node.works() && !works { *idle + seconds } else { 0.0 };
-                let wasted = *idle > IDLE_SECONDS_MAX;
-                meter.met(|| format!("power/{}", node.name), !wasted, now, seconds);
-            }
-            for fs in &node.filesystems {
-                meter.met(|| format!("filesystem/{}:{}", node.name, fs.mountpoint), fs.avail_ratio() >= AVAIL_MIN, now, seconds);
-            }
-            for disk in &node.disks {
-                meter.met(|| format!("disk/{}:{}", node.name, disk.name), !disk.holds_data_and_fails(), now, seconds);
-                if disk.dead && disk.data_bytes > 0.0 {
-                    meter.lose(now, format!("the disk {}:{} died with data on it", node.name, disk.name));
-                }
-            }
-        }
     }
 
     fn measure_services(&self, meter: &mut Meter, seconds: f64) {

@@ -15,7 +15,7 @@ mod storage;
 
 pub use aims::{Aim, Breach, Meter};
 pub use fault::{Active, Fault, Lie, Planned};
-pub use load::{day_and_hour, share};
+pub use load::{People, day_and_hour, share};
 pub use node::{Exporter, Node, Power};
 pub use op::{Applied, Judged, Op, OpKind, Worth};
 pub use service::{Crash, Replica, Service};
@@ -131,6 +131,8 @@ pub struct Plant {
     planned: VecDeque<Planned>,
     began: Time,
     log: VecDeque<(Time, String)>,
+    /// What is made of the nodes in this step; kept for its memory.
+    uses: Vec<Use>,
     node_names: BTreeMap<String, usize>,
     service_names: BTreeMap<String, usize>,
 }
@@ -156,6 +158,7 @@ impl Plant {
             planned: VecDeque::new(),
             began: at,
             log: VecDeque::new(),
+            uses: Vec::new(),
             node_names,
             service_names: lab.services.iter().enumerate().map(|(index, service)| (service.name.clone(), index)).collect(),
             lab: Arc::clone(&lab),
@@ -208,17 +211,26 @@ impl Plant {
         }
     }
 
+    /// One step. Nodes and services are each walked once: a large lab does not fit into the processor's caches, and every further walk
+    /// would fetch it from memory again.
     fn pass(&mut self, seconds: f64) {
         let (now, seed) = (self.now, self.seed);
-        let (nodes, services) = (&mut self.nodes, &mut self.services);
-        for service in services.iter_mut() {
-            service.step(nodes, seed, now, seconds);
+        let mut uses = std::mem::take(&mut self.uses);
+        uses.clear();
+        uses.resize(self.nodes.len(), Use::SYSTEM);
+        let today = load::People::at(now);
+        for service in &mut self.services {
+            service.step(&self.nodes, seed, now, &today, seconds);
+            service.add_uses(&self.nodes, now, &mut uses);
         }
         for queue in &mut self.queues {
-            step_queue(queue, nodes, seed, now, seconds);
+            step_queue(queue, &self.nodes, seed, now, &today, seconds);
+            uses[queue.node].has_job |= queue.at_work_seconds > 0.0;
+            uses[queue.node].has_work |= !queue.is_empty();
         }
-        self.settle();
-        for node in &mut self.nodes {
+        let mut meter = self.begin_measure(seconds);
+        for (index, node) in self.nodes.iter_mut().enumerate() {
+            uses[index].settle(node);
             node.step(now, seconds);
             let on = matches!(node.power, Power::On | Power::Suspending { .. });
             if on {
@@ -227,41 +239,23 @@ impl Plant {
             if node.works() {
                 node.filesystems.iter_mut().for_each(|fs| fs.step(seconds));
             }
+            meter.measure_node(index, node, uses[index].has_work, now, seconds);
         }
+        self.uses = uses;
         for certificate in &mut self.certificates {
             if certificate.renews && !certificate.stuck && certificate.days_left(now) < certificate.days / 3.0 {
                 certificate.renew(now);
             }
         }
-        self.measure(seconds);
+        self.end_measure(meter, seconds);
     }
 
     /// Sets what the services and queues make of the nodes' processors and memory.
     fn settle(&mut self) {
-        for node in &mut self.nodes {
-            (node.busy, node.memory_used_bytes) =
-                if node.works() { (SYSTEM_BUSY, SYSTEM_MEMORY * node.machine.memory_bytes) } else { (0.0, 0.0) };
-        }
-        for service in &self.services {
-            let ready = service.ready(&self.nodes, self.now).max(1) as f64;
-            let use_each = (service.load_rps / (ready * service.spec.replica_rps)).min(1.0);
-            for replica in &service.replicas {
-                if service.is_ready(replica, &self.nodes, self.now) {
-                    let node = &mut self.nodes[replica.node];
-                    node.busy += use_each * service.spec.replica_cores / f64::from(node.machine.cores);
-                    node.memory_used_bytes += service.spec.memory_bytes + replica.leaked_bytes;
-                }
-            }
-        }
-        for queue in &self.queues {
-            if queue.at_work_seconds > 0.0 && self.nodes[queue.node].works() {
-                self.nodes[queue.node].busy = 0.9;
-            }
-        }
-        for node in &mut self.nodes {
-            node.busy = node.busy.min(1.0);
-            node.memory_used_bytes = node.memory_used_bytes.min(node.machine.memory_bytes);
-        }
+        let mut uses = vec![Use::SYSTEM; self.nodes.len()];
+        self.services.iter().for_each(|service| service.add_uses(&self.nodes, self.now, &mut uses));
+        self.queues.iter().for_each(|queue| uses[queue.node].has_job |= queue.at_work_seconds > 0.0);
+        self.nodes.iter_mut().zip(&uses).for_each(|(node, used)| used.settle(node));
     }
 
     /// A node by name.
@@ -335,6 +329,44 @@ impl Plant {
     }
 }
 
+/// What services and queues make of one node. Kept apart from the nodes, close together, while the services are walked.
+#[derive(Copy, Clone, Debug)]
+struct Use {
+    /// The used share of its processors.
+    busy: f64,
+    /// Used memory, in bytes, once a replica was added.
+    memory_bytes: f64,
+    has_replicas: bool,
+    /// A queue's job is at work.
+    has_job: bool,
+    /// A queue has work for it, begun or waiting.
+    has_work: bool,
+}
+
+impl Use {
+    /// What the system itself uses.
+    const SYSTEM: Use = Use { busy: SYSTEM_BUSY, memory_bytes: 0.0, has_replicas: false, has_job: false, has_work: false };
+
+    /// Adds a replica that serves on this node.
+    fn add(&mut self, node: &Node, busy: f64, memory_bytes: f64) {
+        if !self.has_replicas {
+            (self.has_replicas, self.memory_bytes) = (true, SYSTEM_MEMORY * node.machine.memory_bytes);
+        }
+        self.busy += busy;
+        self.memory_bytes += memory_bytes;
+    }
+
+    fn settle(&self, node: &mut Node) {
+        let works = node.works();
+        let memory = if self.has_replicas { self.memory_bytes } else { SYSTEM_MEMORY * node.machine.memory_bytes };
+        let busy = if self.has_job { 0.9 } else { self.busy };
+        // What does not work serves nobody: nothing was added to it.
+        let (busy, memory) = if works { (busy, memory) } else { (0.0, 0.0) };
+        node.busy = busy.min(1.0);
+        node.memory_used_bytes = memory.min(node.machine.memory_bytes);
+    }
+}
+
 fn new_queue(spec: &crate::lab::QueueSpec, node: usize) -> Queue {
     Queue {
         name: spec.name.clone(),
@@ -354,10 +386,10 @@ fn new_certificate(spec: &crate::lab::CertificateSpec, at: Time) -> Certificate 
     Certificate { name: spec.name.clone(), days: spec.days, expires, renews: spec.renews, stuck: false }
 }
 
-fn step_queue(queue: &mut Queue, nodes: &[Node], seed: u64, now: Time, seconds: f64) {
+fn step_queue(queue: &mut Queue, nodes: &[Node], seed: u64, now: Time, today: &load::People, seconds: f64) {
     const WAITING_MAX: usize = 10_000;
     let span = Span::from_millis((seconds * 1000.0) as i64);
-    for _ in 0..load::arrivals(queue.jobs_per_day, seed, queue.thing, now, span) {
+    for _ in 0..load::arrivals(queue.jobs_per_day, seed, queue.thing, now, span, today) {
         if queue.waiting.len() < WAITING_MAX {
             queue.waiting.push_back(now);
         }

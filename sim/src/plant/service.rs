@@ -168,8 +168,8 @@ impl Service {
     }
 
     /// Lets `seconds` pass until `now`.
-    pub(super) fn step(&mut self, nodes: &[Node], seed: u64, now: Time, seconds: f64) {
-        self.load_rps = self.surge * load::requests_per_second(&self.spec.shape, self.spec.peak_rps, seed, self.thing, now);
+    pub(super) fn step(&mut self, nodes: &[Node], seed: u64, now: Time, today: &load::People, seconds: f64) {
+        self.load_rps = self.surge * load::requests_per_second(&self.spec.shape, self.spec.peak_rps, seed, self.thing, now, today);
         self.step_replicas(nodes, now, seconds);
         self.step_owner(nodes, now);
         let ready = self.ready(nodes, now);
@@ -180,6 +180,17 @@ impl Service {
         let queueing = 1.0 / (1.0 - self.used.min(0.999));
         self.latency_seconds =
             if self.up { (slow * self.spec.base_latency_seconds * queueing).min(LATENCY_SECONDS_MAX) } else { LATENCY_SECONDS_MAX };
+    }
+
+    /// Adds what its replicas use of their nodes.
+    pub(super) fn add_uses(&self, nodes: &[Node], now: Time, uses: &mut [super::Use]) {
+        let ready = self.ready(nodes, now).max(1) as f64;
+        let use_each = (self.load_rps / (ready * self.spec.replica_rps)).min(1.0);
+        for replica in self.replicas.iter().filter(|replica| self.is_ready(replica, nodes, now)) {
+            let node = &nodes[replica.node];
+            let busy = use_each * self.spec.replica_cores / f64::from(node.machine.cores);
+            uses[replica.node].add(node, busy, self.spec.memory_bytes + replica.leaked_bytes);
+        }
     }
 
     fn step_replicas(&mut self, nodes: &[Node], now: Time, seconds_passed: f64) {

@@ -3,8 +3,8 @@
 use super::{Kernel, Timer};
 use crate::ledger::symptom_of;
 use crate::policy::{Evaluated, ForEach, Subject, Traits};
-use crate::store::SeriesRef;
-use crate::units::{LastResult, SubjectKey, UnitId, slot_offset};
+use crate::store::{SelectionId, SeriesRef};
+use crate::units::{LastResult, SubjectKey, Tally, Unit, UnitId};
 use homeostat_model::{Alert, AlertDelivery, Labels, Note, Origin, PolicyId, Proposal, SeriesKey, Target};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,28 +13,64 @@ use std::sync::Arc;
 const RESOLVED_RERUN: homeostat_model::Span = homeostat_model::Span::from_mins(10);
 
 impl Kernel {
-    /// Adds and removes units so that they match what `for_each` selects now.
+    /// After a load: what `for_each` selects is fed from now on, and units are added and removed so that they match it now.
     pub(super) fn refresh_units(&mut self) {
-        let wanted: Vec<(PolicyId, Vec<SeriesRef>)> = self
-            .policies
-            .values()
-            .filter_map(|policy| match &policy.for_each {
-                ForEach::Series(selector, _) if policy.has_evaluate => {
-                    Some((policy.id.clone(), self.host.with_store(|store| store.select(selector))))
+        let Kernel { host, policies, feeds, .. } = self;
+        let before = std::mem::take(feeds);
+        host.with_store(|store| {
+            for policy in policies.values().filter(|policy| policy.has_evaluate) {
+                if let ForEach::Series(selector, text) = &policy.for_each {
+                    feeds.insert(policy.id.clone(), store.feed(text, selector));
                 }
-                _ => None,
-            })
-            .collect();
-        for (policy, series) in wanted {
-            self.match_units(&policy, &series);
-        }
-        let readers: Vec<UnitId> = self.units.iter().filter(|(_, unit)| unit.read_index).map(|(id, _)| id).collect();
-        for id in readers {
-            self.units.mark(id);
-        }
+            }
+            before.into_values().for_each(|selection| store.unfeed(selection));
+            // What came and went until now is in what is matched below.
+            drop(store.take_changes(&mut Vec::new()));
+        });
+        self.crowded.clear();
+        let all: Vec<PolicyId> = self.feeds.keys().cloned().collect();
+        all.iter().for_each(|policy| self.match_units(policy));
+        self.mark_readers();
     }
 
-    fn match_units(&mut self, policy: &PolicyId, series: &[SeriesRef]) {
+    /// After series came or went: the units of those that `for_each` selects, and marks for the units whose selections have changed.
+    pub(super) fn follow_index(&mut self, reads_void: bool) {
+        let mut readers = Vec::new();
+        let changes = self.host.with_store(|store| store.take_changes(&mut readers));
+        let fed = |selection: &SelectionId| changes.binary_search_by_key(selection, |change| change.selection).ok();
+        let changed: Vec<(PolicyId, usize)> =
+            self.feeds.iter().filter_map(|(policy, selection)| Some((policy.clone(), fed(selection)?))).collect();
+        for (policy, change) in &changed {
+            for series in &changes[*change].removed {
+                self.drop_unit(policy, &SubjectKey::Series(*series));
+            }
+            for series in &changes[*change].added {
+                self.add_series_unit(policy, *series);
+            }
+        }
+        for policy in std::mem::take(&mut self.crowded) {
+            self.match_units(&policy);
+        }
+        if reads_void {
+            self.mark_readers();
+            return;
+        }
+        readers.into_iter().for_each(|id| self.units.mark(UnitId(id)));
+        let loose: Vec<UnitId> = self.units.loose().collect();
+        loose.into_iter().for_each(|id| self.units.mark(id));
+    }
+
+    /// Marks every unit whose answer depends on which series exist.
+    fn mark_readers(&mut self) {
+        let depends = |unit: &Unit| unit.is_loose || !unit.selections.is_empty();
+        let readers: Vec<UnitId> = self.units.iter().filter(|(_, unit)| depends(unit)).map(|(id, _)| id).collect();
+        readers.into_iter().for_each(|id| self.units.mark(id));
+    }
+
+    /// Makes a policy's units what its `for_each` selects.
+    fn match_units(&mut self, policy: &PolicyId) {
+        let Some(selection) = self.feeds.get(policy).copied() else { return };
+        let series = self.host.with_store(|store| store.selection(selection).map_or_else(Vec::new, |(_, series)| series.to_vec()));
         let keep: BTreeSet<SubjectKey> = series.iter().map(|series| SubjectKey::Series(*series)).collect();
         for (key, _) in self.units.of_policy(policy) {
             if matches!(key, SubjectKey::Series(_)) && !keep.contains(&key) {
@@ -42,13 +78,20 @@ impl Kernel {
             }
         }
         for series in series {
-            let key = SubjectKey::Series(*series);
-            if self.units.find(policy, &key).is_some() {
-                continue;
-            }
-            let Some(name) = self.host.with_store(|store| store.key(*series)) else { continue };
-            let traits = Traits { origin: Origin::Policy(policy.clone()), symptom: name.to_string(), target: target_of(&name) };
-            self.add_unit(policy, key, Subject::Series(*series), traits);
+            self.add_series_unit(policy, series);
+        }
+    }
+
+    fn add_series_unit(&mut self, policy: &PolicyId, series: SeriesRef) {
+        let key = SubjectKey::Series(series);
+        if self.units.find(policy, &key).is_some() {
+            return;
+        }
+        let Some(name) = self.host.with_store(|store| store.key(series)) else { return };
+        let traits = Traits { origin: Origin::Policy(policy.clone()), symptom: name.to_string(), target: target_of(&name) };
+        if self.add_unit(policy, key, Subject::Series(series), traits).is_none() {
+            // It is tried again when the index changes.
+            self.crowded.insert(policy.clone());
         }
     }
 
@@ -68,9 +111,18 @@ impl Kernel {
 
     /// Removes a unit and closes what it had wished.
     pub(super) fn drop_unit(&mut self, policy: &PolicyId, key: &SubjectKey) {
-        if let Some(unit) = self.units.remove(policy, key) {
+        if let Some(unit) = self.take_unit(policy, key) {
             self.close_open((policy.as_str().to_owned(), unit.traits.symptom), &BTreeSet::new(), "its target is gone");
         }
+    }
+
+    /// Removes a unit with all that leads to it.
+    fn take_unit(&mut self, policy: &PolicyId, key: &SubjectKey) -> Option<Unit> {
+        let (id, unit) = self.units.remove(policy, key)?;
+        if !unit.selections.is_empty() {
+            self.host.with_store(|store| store.set_selections(id.0, &unit.selections, &[]));
+        }
+        Some(unit)
     }
 
     /// Evaluates what fresh samples or orders have marked.
@@ -86,7 +138,7 @@ impl Kernel {
         while let Some(id) = self.units.pop_due(self.now) {
             let Some(unit) = self.units.get(id) else { continue };
             let unchanged =
-                self.now < unit.valid_until && !unit.has_open && matches!(unit.last, LastResult::Quiet | LastResult::Undetermined(_));
+                self.now < unit.valid_until && !unit.has_open && matches!(unit.last(), LastResult::Quiet | LastResult::Undetermined(_));
             if unchanged && matches!(unit.subject, Subject::Series(_) | Subject::Once) {
                 self.stats.evaluations_unchanged += 1;
                 self.reschedule(id);
@@ -102,8 +154,7 @@ impl Kernel {
     fn reschedule(&mut self, id: UnitId) {
         let Some(unit) = self.units.get(id) else { return };
         let every = self.policies.get(&unit.policy).map_or(homeostat_model::Span::from_mins(1), |policy| policy.every);
-        let offset = slot_offset(unit.policy.as_str(), &unit.traits.symptom, every);
-        self.stats.slots_missed += self.units.reschedule(id, self.now, every, offset);
+        self.stats.slots_missed += self.units.reschedule(id, self.now, every);
     }
 
     /// Evaluates units in order, then rules on all their wishes together, mildest class first: where two policies want the same
@@ -128,50 +179,73 @@ impl Kernel {
     fn evaluate(&mut self, id: UnitId, wishes: &mut Vec<Proposal>) -> Option<PolicyId> {
         let unit = self.units.get(id)?;
         let policy = self.policies.get(&unit.policy)?;
-        let policy_id = unit.policy.clone();
+        let (policy_id, every) = (unit.policy.clone(), policy.every);
         let evaluation = self.host.evaluate(policy, &unit.subject, &unit.traits, self.now);
         self.stats.evaluations += 1;
         self.units.set_inputs(id, evaluation.inputs);
+        self.select(id, evaluation.selections, evaluation.is_loose);
         let now = self.now;
-        let unit = self.units.get_mut(id)?;
-        self.host.swap_trail(&mut unit.trail);
-        unit.prints = evaluation.prints;
-        unit.valid_until = evaluation.valid_until;
-        unit.read_index = evaluation.read_index;
-        unit.evaluated_at = Some(now);
-        let symptom = (policy_id.as_str().to_owned(), unit.traits.symptom.clone());
-        let had_open = unit.has_open;
         let last = match &evaluation.result {
             Evaluated::Quiet => LastResult::Quiet,
             Evaluated::Fired(_) => LastResult::Fired,
             Evaluated::Undetermined(why) => LastResult::Undetermined(why.clone()),
             Evaluated::Fault(error) => LastResult::Fault(error.clone()),
         };
-        let before = std::mem::replace(&mut unit.last, last.clone());
-        self.reschedule(id);
-        self.note_change(&policy_id, &symptom.1, &before, &last);
+        let before = self.units.set_last(id, last)?;
+        let unit = self.units.get_mut(id)?;
+        self.host.swap_trail(&mut unit.trail);
+        unit.prints = evaluation.prints;
+        unit.valid_until = evaluation.valid_until;
+        unit.evaluated_at = Some(now);
+        self.stats.slots_missed += self.units.reschedule(id, now, every);
+        self.note_change(id, &before);
+        let open = self.units.get(id).filter(|unit| unit.has_open);
+        let open = open.map(|unit| (policy_id.as_str().to_owned(), unit.traits.symptom.clone()));
         match evaluation.result {
             Evaluated::Fired(proposals) => {
-                let plans: BTreeSet<String> = proposals.iter().map(super::wishes::plan_hash).collect();
-                if had_open {
+                if let Some(symptom) = open {
+                    let plans: BTreeSet<String> = proposals.iter().map(super::wishes::plan_hash).collect();
                     self.close_open(symptom, &plans, "the policy wishes something else now");
                 }
                 wishes.extend(proposals);
             }
-            Evaluated::Quiet if had_open => self.close_open(symptom, &BTreeSet::new(), "the policy does not wish it any more"),
+            Evaluated::Quiet => {
+                if let Some(symptom) = open {
+                    self.close_open(symptom, &BTreeSet::new(), "the policy does not wish it any more");
+                }
+            }
             Evaluated::Undetermined(_) => self.stats.undetermined += 1,
             Evaluated::Fault(_) => self.stats.evaluation_faults += 1,
-            Evaluated::Quiet => {}
         }
         Some(policy_id)
     }
 
+    /// Notes what a unit's answer depends on, so that a change there wakes it.
+    fn select(&mut self, id: UnitId, selections: Vec<SelectionId>, is_loose: bool) {
+        if is_loose {
+            self.note_limit(
+                "selections",
+                "selectors have more different texts than can be kept resolved: they are resolved at every use".into(),
+            );
+        }
+        if self.units.get(id).is_none_or(|unit| unit.selections == selections && unit.is_loose == is_loose) {
+            return;
+        }
+        if let Some(before) = self.units.set_selections(id, selections, is_loose)
+            && let Some(unit) = self.units.get(id)
+        {
+            self.host.with_store(|store| store.set_selections(id.0, &before, &unit.selections));
+        }
+    }
+
     /// Notes when an evaluation becomes undetermined or faulty, and when that ends; not each time.
-    fn note_change(&mut self, policy: &PolicyId, symptom: &str, before: &LastResult, after: &LastResult) {
+    fn note_change(&mut self, id: UnitId, before: &LastResult) {
+        let Some(unit) = self.units.get(id) else { return };
+        let after = unit.last();
         if std::mem::discriminant(before) == std::mem::discriminant(after) {
             return;
         }
-        let (policy, symptom) = (policy.clone(), symptom.to_owned());
+        let (policy, symptom, after) = (unit.policy.clone(), unit.traits.symptom.clone(), after.clone());
         match before {
             LastResult::Undetermined(_) => {
                 self.note(Note::Undetermined { policy: policy.clone(), symptom: symptom.clone(), why: String::new() })
@@ -182,25 +256,15 @@ impl Kernel {
             LastResult::Never | LastResult::Quiet | LastResult::Fired => {}
         }
         match after {
-            LastResult::Undetermined(why) => self.note(Note::Undetermined { policy, symptom, why: why.clone() }),
-            LastResult::Fault(error) => self.note(Note::EvaluationFault { policy, symptom, error: error.clone() }),
+            LastResult::Undetermined(why) => self.note(Note::Undetermined { policy, symptom, why }),
+            LastResult::Fault(error) => self.note(Note::EvaluationFault { policy, symptom, error }),
             LastResult::Never | LastResult::Quiet | LastResult::Fired => {}
         }
     }
 
     /// Suspects the observer where many targets of one policy fire at once (lesson 1).
     fn watch_observer(&mut self, policy: &PolicyId) {
-        let (mut firing, mut determined) = (0usize, 0usize);
-        for unit in self.units.series_of_policy(policy) {
-            match unit.last {
-                LastResult::Fired => {
-                    firing += 1;
-                    determined += 1;
-                }
-                LastResult::Quiet => determined += 1,
-                LastResult::Never | LastResult::Undetermined(_) | LastResult::Fault(_) => {}
-            }
-        }
+        let Tally { firing, determined } = self.units.tally(policy);
         let settings = &self.arbiter.settings;
         let suspicious = firing >= settings.observer_fault_targets_min && firing as f64 > settings.observer_fault_ratio * determined as f64;
         if !suspicious {
@@ -277,7 +341,7 @@ impl Kernel {
         self.evaluate_marked();
         for policy in &woken {
             // A question stays open: it may still be answered, or ends by its time. What waits for nobody would wait for ever.
-            if let Some(unit) = self.units.remove(policy, &subject_key) {
+            if let Some(unit) = self.take_unit(policy, &subject_key) {
                 self.close_held((policy.as_str().to_owned(), unit.traits.symptom), "the alert has ended, and it is not looked at again");
             }
         }

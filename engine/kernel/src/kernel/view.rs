@@ -242,7 +242,7 @@ impl Kernel {
                 let units = self.units.of_policy(&policy.id);
                 let mut results: BTreeMap<&'static str, usize> = BTreeMap::new();
                 for unit in units.iter().filter_map(|(_, id)| self.units.get(*id)) {
-                    *results.entry(result_name(&unit.last)).or_default() += 1;
+                    *results.entry(result_name(unit.last())).or_default() += 1;
                 }
                 let each = match &policy.for_each {
                     ForEach::Series(_, text) if policy.has_evaluate => Some(text.clone()),
@@ -282,8 +282,8 @@ impl Kernel {
         UnitView {
             policy: symptom.0.clone(),
             target: unit.traits.target.to_string(),
-            result: result_name(&unit.last),
-            why: match &unit.last {
+            result: result_name(unit.last()),
+            why: match unit.last() {
                 LastResult::Undetermined(why) | LastResult::Fault(why) => why.clone(),
                 LastResult::Never | LastResult::Quiet | LastResult::Fired => String::new(),
             },

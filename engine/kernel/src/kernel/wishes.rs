@@ -153,11 +153,8 @@ impl Kernel {
     }
 
     fn set_unit_open(&mut self, symptom: &Symptom, open: bool) {
-        let policy = homeostat_model::PolicyId::from(symptom.0.as_str());
-        for (_, id) in self.units.of_policy(&policy) {
-            if let Some(unit) = self.units.get_mut(id)
-                && unit.traits.symptom == symptom.1
-            {
+        for id in self.units.of_symptom(&symptom.0, &symptom.1) {
+            if let Some(unit) = self.units.get_mut(id) {
                 unit.has_open = open;
             }
         }

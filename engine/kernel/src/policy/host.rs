@@ -8,7 +8,7 @@ use super::api;
 use super::load::Policy;
 use super::reading::{AlertHandle, Series};
 use super::session::{Draft, Mode, PRINTS_MAX, Session, Shared, Stop, Trail, evidence_from, lock};
-use crate::store::{SeriesRef, Store};
+use crate::store::{SelectionId, SeriesRef, Store};
 use homeostat_model::{Alert, Claim, ClaimSubject, Evidence, Origin, Proposal, Span, Target, Time};
 use rhai::packages::{
     ArithmeticPackage, BasicArrayPackage, BasicIteratorPackage, BasicMapPackage, BasicMathPackage, BasicStringPackage, LogicPackage,
@@ -50,8 +50,10 @@ pub struct Evaluation {
     pub inputs: Vec<SeriesRef>,
     /// Until when the answer stays the same if nothing new arrives.
     pub valid_until: Time,
-    /// Whether it depended on which series exist.
-    pub read_index: bool,
+    /// The selections that it depended on.
+    pub selections: Vec<SelectionId>,
+    /// Whether it depended on selectors for which there was no room to stand.
+    pub is_loose: bool,
     /// What it printed.
     pub prints: Vec<String>,
 }
@@ -146,7 +148,8 @@ impl Host {
             result,
             inputs: std::mem::take(&mut session.inputs),
             valid_until: session.valid_until,
-            read_index: session.read_index,
+            selections: std::mem::take(&mut session.selections),
+            is_loose: !session.loose.is_empty(),
             prints: std::mem::take(&mut session.prints),
         }
     }

@@ -3,7 +3,7 @@
 //! One session is shared by the kernel and by every function that scripts call; buffers are reused, so that an evaluation in steady
 //! state allocates only what Rhai itself does.
 
-use crate::store::{Read, Selector, SeriesRef, Store};
+use crate::store::{Read, SelectionId, Selector, SeriesRef, Standing, Store};
 use homeostat_model::{Alert, Arg, Args, Claim, Evidence, Margin, ReadingValue, Span, Target, Time, Verb};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,8 +12,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub(super) const READS_MAX: usize = 256;
 /// Samples that one evaluation may touch; the deterministic stand-in for a wall-clock limit (20–60 ms on a small machine).
 pub(super) const COST_MAX: u64 = 2_000_000;
-/// What it counts as to look a selector up in the index, in samples: the index may be large.
-const RESOLVE_COST: u64 = 20_000;
+/// What it counts as, in samples, when an evaluation first asks for a selector, beside one for each series that it names: the same
+/// whether the selection stands already or must be resolved, or an answer could depend on what was asked before.
+const RESOLVE_COST: u64 = 5_000;
+/// The same where a regular expression must be read, or every metric be searched.
+const SEARCH_COST: u64 = 20_000;
+/// What it counts as to ask again.
+const REPEAT_COST: u64 = 10;
 /// Comparisons of one evaluation that are remembered.
 pub(super) const COMPARED_MAX: usize = 4 * READS_MAX;
 /// Wishes of one evaluation.
@@ -113,12 +118,6 @@ pub(super) enum Mode {
     Evaluate,
 }
 
-struct Selected {
-    selector: Selector,
-    generation: u64,
-    series: Vec<SeriesRef>,
-}
-
 /// See the module.
 pub(super) struct Session {
     pub(super) store: Store,
@@ -134,16 +133,14 @@ pub(super) struct Session {
     pub(super) valid_until: Time,
     pub(super) cost: u64,
     pub(super) stop: Option<Stop>,
-    /// Set where the answer depended on which series exist, so that a new one must wake the evaluation.
-    pub(super) read_index: bool,
-    selected: BTreeMap<Arc<str>, Selected>,
+    /// The selections that the answer depends on: where one changes, the evaluation must be woken.
+    pub(super) selections: Vec<SelectionId>,
+    /// What selectors named for which there was no room to stand, in this evaluation: any change of the index must wake it.
+    pub(super) loose: BTreeMap<Box<str>, Vec<SeriesRef>>,
 }
 
 /// The session as functions hold it.
 pub(super) type Shared = Arc<Mutex<Session>>;
-
-/// Selectors kept parsed and resolved.
-const SELECTORS_MAX: usize = 10_000;
 
 pub(super) fn lock(shared: &Shared) -> MutexGuard<'_, Session> {
     // A panic inside a function leaves at worst a half-recorded evaluation, which `begin` clears.
@@ -166,8 +163,8 @@ impl Session {
             valid_until: Time::MAX,
             cost: 0,
             stop: None,
-            read_index: false,
-            selected: BTreeMap::new(),
+            selections: Vec::new(),
+            loose: BTreeMap::new(),
         }
     }
 
@@ -184,7 +181,9 @@ impl Session {
         self.valid_until = Time::MAX;
         self.cost = 0;
         self.stop = None;
-        self.read_index = false;
+        self.selections.clear();
+        self.loose.clear();
+        self.store.trim_selections();
     }
 
     /// Records a read and gives its number.
@@ -212,35 +211,51 @@ impl Session {
         Ok(self.seen.len() as u32 - 1)
     }
 
-    /// The series that a selector names now, ordered by key; resolved again only when the index has changed.
+    /// The series that a selector names now, ordered by key.
     pub(super) fn select(&mut self, text: &str) -> Result<&[SeriesRef], String> {
-        self.read_index = true;
-        let generation = self.store.index_generation();
-        if self.selected.len() >= SELECTORS_MAX {
-            self.selected.clear();
+        if self.loose.contains_key(text) {
+            self.spend(REPEAT_COST)?;
+            return Ok(self.loose.get(text).map_or(&[], Vec::as_slice));
         }
-        let known = self.selected.get(text).is_some_and(|selected| selected.generation == generation);
-        self.cost += if known { 10 } else { RESOLVE_COST };
+        match self.store.stand(text).map_err(|error| error.to_string())? {
+            Standing::Selection(id) => {
+                let cost = match self.store.selection(id) {
+                    _ if self.selections.contains(&id) => REPEAT_COST,
+                    Some((selector, series)) => {
+                        self.selections.push(id);
+                        first_cost(selector, series)
+                    }
+                    None => return Err("the selector was lost".into()),
+                };
+                self.spend(cost)?;
+                Ok(self.store.selection(id).map_or(&[], |(_, series)| series))
+            }
+            Standing::Loose(selector, series) => {
+                let cost = first_cost(&selector, &series);
+                self.loose.insert(text.into(), series);
+                self.spend(cost)?;
+                Ok(self.loose.get(text).map_or(&[], Vec::as_slice))
+            }
+        }
+    }
+
+    fn spend(&mut self, cost: u64) -> Result<(), String> {
+        self.cost += cost;
         if self.cost > COST_MAX {
             return Err("the evaluation resolves too many selectors: keep their number small and their texts constant".into());
         }
-        if !self.selected.contains_key(text) {
-            let selector = Selector::parse(text).map_err(|error| error.to_string())?;
-            let series = self.store.select(&selector);
-            self.selected.insert(text.into(), Selected { selector, generation, series });
-        }
-        let Some(selected) = self.selected.get_mut(text) else { return Err("the selector was lost".into()) };
-        if selected.generation != generation {
-            selected.series = self.store.select(&selected.selector);
-            selected.generation = generation;
-        }
-        Ok(&selected.series)
+        Ok(())
     }
 
     /// Turns what was seen into evidence.
     pub(super) fn evidence(&self) -> Vec<Evidence> {
         evidence_from(&self.store, &self.seen, &self.compared)
     }
+}
+
+fn first_cost(selector: &Selector, series: &[SeriesRef]) -> u64 {
+    let searches = selector.metric().is_none() || selector.regexes() > 0;
+    series.len() as u64 + if searches { SEARCH_COST } else { RESOLVE_COST }
 }
 
 /// What an evaluation saw, kept compact: it becomes evidence only when somebody asks.

@@ -17,7 +17,7 @@ impl Store {
     /// Takes an observation in. `fresh` is called for each series that got a sample or ended, unless the observation is a backfill.
     pub fn append(&mut self, obs: &Observation, fresh: &mut impl FnMut(SeriesRef)) -> Appended {
         let mut done = Appended::default();
-        let generation = self.index.generation;
+        let (generation, voids) = (self.index.generation, self.index.voids);
         if obs.purpose == Purpose::Backfill {
             self.take_in(obs, &mut |_| (), &mut done);
         } else {
@@ -25,6 +25,7 @@ impl Store {
         }
         self.keep_limits(obs.at.0, &mut done);
         done.index_changed = self.index.generation != generation;
+        done.reads_void = self.index.voids != voids;
         self.totals.appended += done.samples;
         self.totals.out_of_order += done.out_of_order;
         self.totals.duplicates += done.duplicates;

@@ -46,6 +46,8 @@ pub struct Sensor {
     epoch: u32,
     refused: BTreeMap<u32, SeriesDecl>,
     retry_at: i64,
+    /// Its share of the store's count.
+    counted_bytes: usize,
 }
 
 impl Sensor {
@@ -78,7 +80,7 @@ impl Store {
         }
         if self.sensors[number].interval != obs.interval {
             // Staleness depends on it, so answers may have changed.
-            self.index.generation += 1;
+            self.index.void_reads();
         }
         let sensor = &mut self.sensors[number];
         (sensor.epoch, sensor.interval, sensor.newest) = (obs.epoch, obs.interval, sensor.newest.max(obs.at.0));
@@ -88,6 +90,7 @@ impl Store {
         if obs.health != Health::Blind {
             self.retry_refused(number, obs.at, done);
         }
+        self.count_dictionary(number);
         Some(number)
     }
 
@@ -105,9 +108,11 @@ impl Store {
             epoch: obs.epoch,
             refused: BTreeMap::new(),
             retry_at: i64::MIN,
+            counted_bytes: 0,
         });
         let number = self.sensors.len() - 1;
         self.sensors_by_id.insert(obs.sensor.clone(), number as u32);
+        self.count_dictionary(number);
         number
     }
 
@@ -118,6 +123,7 @@ impl Store {
         for entry in std::mem::take(&mut sensor.dictionary) {
             self.undeclare(entry.reference);
         }
+        self.count_dictionary(number);
     }
 
     fn undeclare(&mut self, reference: u32) {
@@ -234,11 +240,13 @@ impl Store {
         }
     }
 
-    /// Bytes of all dictionaries.
-    pub(super) fn dictionary_bytes(&self) -> usize {
+    /// Counts a sensor's bytes anew. Kept as a sum, because the cap is looked at after every observation.
+    fn count_dictionary(&mut self, number: usize) {
         const REFUSED_BYTES: usize = 256;
-        let bytes = |sensor: &Sensor| sensor.dictionary.capacity() * size_of::<Entry>() + sensor.refused.len() * REFUSED_BYTES;
-        self.sensors.iter().map(|sensor| size_of::<Sensor>() + bytes(sensor)).sum()
+        let sensor = &mut self.sensors[number];
+        let bytes = size_of::<Sensor>() + sensor.dictionary.capacity() * size_of::<Entry>() + sensor.refused.len() * REFUSED_BYTES;
+        self.dictionary_bytes = self.dictionary_bytes + bytes - sensor.counted_bytes;
+        sensor.counted_bytes = bytes;
     }
 }
 

@@ -2,15 +2,19 @@
 //!
 //! A [`SeriesRef`] is a slot and the number of times the slot has been used, so a reference to a forgotten series is never taken
 //! for another one; a slot that was used too often is retired. A series is *live* while it has samples; a series that is only
-//! declared keeps its slot but is not selected. Deliberately absent: samples. An editor breaks this module by changing which
-//! series are live without [`Index::set_live`]: callers cache selections by [`Index::generation`].
+//! declared keeps its slot but is not selected. *Postings* say which live series of a metric have which value of a label; they are made
+//! when a selector first asks for one value of that label, and dropped when no live series has the label: its number may be another
+//! text's later. Deliberately absent: samples. An editor breaks this module by changing which series are live without
+//! [`Index::set_live`]: postings and standing selections would be wrong.
 
 use super::chunk::ALLOCATION_BYTES;
 use super::group::NONE;
 use super::hash::{FixedHasher, FixedMap};
 use super::selector::{METRIC_NAME, Selector};
+use super::standing::{Standing, anchor};
 use super::symbols::{Symbol, Symbols};
 use homeostat_model::{Labels, SeriesKey};
+use std::cell::{Cell, RefCell};
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::Hasher;
@@ -20,6 +24,9 @@ const SLOT_BITS: u32 = 22;
 
 /// The most series there can ever be, whatever the settings say.
 pub const SLOTS_MAX: usize = 1 << SLOT_BITS;
+
+/// So few series are tried one by one; no posting is made or looked at for them.
+const FEW: usize = 32;
 
 const USES_MAX: u32 = (1 << (32 - SLOT_BITS)) - 2;
 
@@ -59,6 +66,9 @@ pub struct Series {
     next: u32,
 }
 
+/// Live series by the value of a label.
+type Posting = FixedMap<Symbol, Vec<u32>>;
+
 /// All series.
 #[derive(Default)]
 pub struct Index {
@@ -70,8 +80,16 @@ pub struct Index {
     bytes: usize,
     used: usize,
     live: usize,
-    /// Grows when a series becomes live or ceases to be.
+    /// By metric and label, as far as somebody asked.
+    postings: RefCell<BTreeMap<(Symbol, Symbol), Posting>>,
+    /// Series that were tested against a selector so far.
+    tests: Cell<u64>,
+    /// Selections that are kept right.
+    pub standing: Standing,
+    /// Grows when a series becomes live or ceases to be, and with `voids`.
     pub generation: u64,
+    /// Grows when reads are void for another reason: an interval or a window has changed.
+    pub voids: u64,
 }
 
 impl Index {
@@ -240,6 +258,52 @@ impl Index {
             self.live += 1;
             slots.push(slot);
         }
+        self.post(slot, !was_live);
+        if !self.standing.is_empty() {
+            self.tell_standing(slot, !was_live);
+        }
+    }
+
+    /// Says that reads are void although no series came or went.
+    pub fn void_reads(&mut self) {
+        self.generation += 1;
+        self.voids += 1;
+    }
+
+    /// Brings the postings up to date that a series belongs to.
+    fn post(&mut self, slot: u32, is_live: bool) {
+        let postings = self.postings.get_mut();
+        if postings.is_empty() {
+            return;
+        }
+        let symbols = &self.series[slot as usize].symbols;
+        for pair in symbols[1..].chunks_exact(2) {
+            let Some(posting) = postings.get_mut(&(symbols[0], pair[0])) else { continue };
+            let slots = posting.entry(pair[1]).or_default();
+            if is_live {
+                slots.push(slot);
+                continue;
+            }
+            slots.retain(|other| *other != slot);
+            if slots.is_empty() {
+                posting.remove(&pair[1]);
+            }
+            if posting.is_empty() {
+                postings.remove(&(symbols[0], pair[0]));
+            }
+        }
+    }
+
+    fn tell_standing(&mut self, slot: u32, is_live: bool) {
+        let mut standing = std::mem::take(&mut self.standing);
+        let symbols = &self.series[slot as usize].symbols;
+        let text = |symbol: &Symbol| &**self.symbols.text(*symbol);
+        let metric = text(&symbols[0]);
+        let mut anchors = vec![anchor("", "", ""), anchor(metric, "", "")];
+        anchors.extend(symbols[1..].chunks_exact(2).map(|pair| anchor(metric, text(&pair[0]), text(&pair[1]))));
+        let selects = |selector: &Selector| self.is_selected(selector, slot);
+        standing.tell(&anchors, self.reference(slot), is_live, selects, |other| self.compare(other.slot() as u32, slot));
+        self.standing = standing;
     }
 
     /// The identity of a used slot.
@@ -264,18 +328,65 @@ impl Index {
 
     /// Live series that a selector selects, in order of their keys.
     pub fn select(&self, selector: &Selector) -> Vec<SeriesRef> {
-        let candidates: Vec<u32> = match selector.metric() {
-            Some(name) => self.symbols.find(name).and_then(|symbol| self.by_metric.get(&symbol)).cloned().unwrap_or_default(),
-            None => self.by_metric.values().flatten().copied().collect(),
-        };
-        let is_selected = |slot: &u32| selector.matches_labels(|label| self.label(*slot, label).unwrap_or(""));
-        let mut slots: Vec<u32> = candidates.into_iter().filter(is_selected).collect();
+        let mut slots = self.candidates(selector);
+        self.tests.set(self.tests.get() + slots.len() as u64);
+        slots.retain(|slot| self.is_selected(selector, *slot));
         slots.sort_unstable_by(|a, b| self.compare(*a, *b));
         slots.into_iter().map(|slot| self.reference(slot)).collect()
     }
 
+    fn is_selected(&self, selector: &Selector, slot: u32) -> bool {
+        selector.matches_labels(|label| self.label(slot, label).unwrap_or(""))
+    }
+
+    /// Live series among which are all that a selector selects.
+    fn candidates(&self, selector: &Selector) -> Vec<u32> {
+        let Some(metric) = selector.metric() else { return self.by_metric.values().flatten().copied().collect() };
+        let found = self.symbols.find(metric).and_then(|symbol| Some((symbol, self.by_metric.get(&symbol)?)));
+        let Some((metric, all)) = found else { return Vec::new() };
+        let mut postings = self.postings.borrow_mut();
+        let mut least = (all.len(), None);
+        for (label, value) in selector.equalities() {
+            if least.0 <= FEW {
+                break;
+            }
+            // A text that no series has is the value of none.
+            let (Some(label), Some(value)) = (self.symbols.find(label), self.symbols.find(value)) else { return Vec::new() };
+            let place = (metric, label);
+            let posting = postings.entry(place).or_insert_with(|| self.posting(all, label));
+            let length = posting.get(&value).map_or(0, Vec::len);
+            if posting.is_empty() {
+                postings.remove(&place);
+            }
+            if length < least.0 {
+                least = (length, Some((place, value)));
+            }
+        }
+        match least {
+            (0, _) => Vec::new(),
+            (_, None) => all.clone(),
+            (_, Some((place, value))) => postings.get(&place).and_then(|posting| posting.get(&value)).cloned().unwrap_or_default(),
+        }
+    }
+
+    fn posting(&self, slots: &[u32], label: Symbol) -> Posting {
+        let mut posting = Posting::default();
+        for slot in slots {
+            let symbols = &self.series[*slot as usize].symbols;
+            if let Some(pair) = symbols[1..].chunks_exact(2).find(|pair| pair[0] == label) {
+                posting.entry(pair[1]).or_default().push(*slot);
+            }
+        }
+        posting
+    }
+
+    /// Series that were tested against a selector so far, by a search or because they came or went.
+    pub fn tests(&self) -> u64 {
+        self.tests.get() + self.standing.tests()
+    }
+
     /// The order of two series' keys.
-    fn compare(&self, a: u32, b: u32) -> Ordering {
+    pub fn compare(&self, a: u32, b: u32) -> Ordering {
         let (a, b) = (&self.series[a as usize].symbols, &self.series[b as usize].symbols);
         let differ = a.iter().zip(b.iter()).find(|(a, b)| a != b);
         differ.map_or(a.len().cmp(&b.len()), |(a, b)| self.symbols.text(*a).cmp(self.symbols.text(*b)))

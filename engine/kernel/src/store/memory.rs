@@ -18,7 +18,7 @@ impl Store {
     }
 
     pub(super) fn index_bytes(&self) -> usize {
-        self.index.bytes() + self.dictionary_bytes()
+        self.index.bytes() + self.dictionary_bytes
     }
 
     fn bytes_max(&self) -> usize {
@@ -180,7 +180,7 @@ impl Store {
         }
         if let Some(example) = example {
             // Answers have changed without a new sample.
-            self.index.generation += 1;
+            self.index.void_reads();
             self.totals.shortened_chunks += dropped;
             done.limit("memory_bytes_max", format!("windows shortened to after {until} ms: {dropped} chunks dropped, first of {example}"));
         }

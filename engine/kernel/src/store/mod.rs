@@ -29,6 +29,7 @@ mod memory;
 mod moments;
 pub mod read;
 pub mod selector;
+mod standing;
 mod symbols;
 mod trend;
 pub mod window;
@@ -39,6 +40,7 @@ mod tests;
 pub use index::SeriesRef;
 pub use read::Read;
 pub use selector::{Selector, SelectorError};
+pub use standing::{Change, SelectionId};
 pub use window::Window;
 
 use chunk::Scratch;
@@ -82,6 +84,8 @@ pub struct Appended {
     pub limits: Vec<LimitReached>,
     /// Whether series appeared or disappeared, or a sensor's interval changed: cached selections and reads are void.
     pub index_changed: bool,
+    /// Of it: a sensor's interval changed or windows were shortened, so that every read is void.
+    pub reads_void: bool,
 }
 
 impl Appended {
@@ -131,6 +135,15 @@ pub struct StoreStats {
     pub shortened_chunks: u64,
 }
 
+/// What became of a request for a standing selection.
+#[derive(Clone, Debug)]
+pub enum Standing {
+    /// It stands.
+    Selection(SelectionId),
+    /// There is no room: what it names at this moment.
+    Loose(Selector, Vec<SeriesRef>),
+}
+
 /// All windows.
 pub struct Store {
     settings: StoreSettings,
@@ -147,6 +160,8 @@ pub struct Store {
     order: Vec<u32>,
     /// Bytes of all groups.
     group_bytes: usize,
+    /// Bytes of all sensors and their dictionaries.
+    dictionary_bytes: usize,
     sweep_at: i64,
     is_full: bool,
     totals: StoreStats,
@@ -172,6 +187,7 @@ impl Store {
             pending: Vec::new(),
             order: Vec::new(),
             group_bytes: 0,
+            dictionary_bytes: 0,
             sweep_at: i64::MIN,
             is_full: false,
             totals: StoreStats::default(),
@@ -195,6 +211,72 @@ impl Store {
     /// Live series (with a sample within the retention) that the selector selects, in order of their keys.
     pub fn select(&self, selector: &Selector) -> Vec<SeriesRef> {
         self.index.select(selector)
+    }
+
+    /// The standing selection of a selector's text, kept right from now on; its series if there is no room for one more.
+    ///
+    /// # Errors
+    /// The text is no selector.
+    pub fn stand(&mut self, text: &str) -> Result<Standing, SelectorError> {
+        if let Some(id) = self.index.standing.find(text) {
+            return Ok(Standing::Selection(id));
+        }
+        let selector = Selector::parse(text)?;
+        let series = self.index.select(&selector);
+        if !self.index.standing.has_room() {
+            return Ok(Standing::Loose(selector, series));
+        }
+        Ok(Standing::Selection(self.index.standing.add(text, selector, series)))
+    }
+
+    /// A standing selection's selector and its series, in order of their keys.
+    pub fn selection(&self, id: SelectionId) -> Option<(&Selector, &[SeriesRef])> {
+        self.index.standing.get(id)
+    }
+
+    /// Notes which selections a user uses now instead of those before.
+    pub fn set_selections(&mut self, user: u32, before: &[SelectionId], now: &[SelectionId]) {
+        self.index.standing.set_user(user, before, now);
+    }
+
+    /// The fed selection of a selector: what comes and goes in it from now on is in [`Store::take_changes`]. There is always room for it.
+    pub fn feed(&mut self, text: &str, selector: &Selector) -> SelectionId {
+        let id = self.index.standing.find(text).unwrap_or_else(|| {
+            let series = self.index.select(selector);
+            self.index.standing.add(text, selector.clone(), series)
+        });
+        self.index.standing.feed(id);
+        id
+    }
+
+    /// Takes [`Store::feed`] back.
+    pub fn unfeed(&mut self, id: SelectionId) {
+        self.index.standing.unfeed(id);
+    }
+
+    /// Takes what has changed in standing selections since the last time: who uses a changed one (with repeats), and what came and went
+    /// in fed ones.
+    pub fn take_changes(&mut self, users: &mut Vec<u32>) -> Vec<Change> {
+        let mut changes = self.index.standing.take_changes(users);
+        for change in &mut changes {
+            change.added.sort_unstable_by(|a, b| self.index.compare(a.slot() as u32, b.slot() as u32));
+        }
+        changes
+    }
+
+    /// Drops standing selections that nobody uses and that do not fit; not during an evaluation.
+    pub fn trim_selections(&mut self) {
+        self.index.standing.trim();
+    }
+
+    /// Series that were tested against selectors since the start: what selecting has cost.
+    pub fn selector_tests(&self) -> u64 {
+        self.index.tests()
+    }
+
+    /// Estimated memory of standing selections, in bytes; it is not part of the cap.
+    pub fn selection_bytes(&self) -> usize {
+        self.index.standing.bytes()
     }
 
     /// Changes when a series appears or disappears or reads are void for another reason, so that callers can keep selections.

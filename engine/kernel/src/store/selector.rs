@@ -129,6 +129,19 @@ impl Selector {
         })
     }
 
+    /// Labels that must have exactly one value, which is not empty, with that value; the metric's name aside.
+    pub fn equalities(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.matchers.iter().filter_map(|matcher| match &matcher.test {
+            Test::Equal(value) if matcher.label != METRIC_NAME && !value.is_empty() => Some((matcher.label.as_str(), value.as_str())),
+            _ => None,
+        })
+    }
+
+    /// How many regular expressions it has.
+    pub fn regexes(&self) -> usize {
+        self.matchers.iter().filter(|matcher| matches!(matcher.test, Test::Matches(..) | Test::NotMatches(..))).count()
+    }
+
     /// The conditions, in the order written; a metric name outside the braces comes first.
     pub fn matchers(&self) -> &[Matcher] {
         &self.matchers
