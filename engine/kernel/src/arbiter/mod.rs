@@ -1,17 +1,24 @@
 //! Proposals to verdicts, through an ordered list of guards. Every guard is asked, every reason is recorded.
 //!
-//! The order matters for reading, not for the verdict; guards whose actuators do not exist yet (foreign owner, floors, blast radius, calendar, witnesses) are
-//! absent, not stubbed. A guard is one file with one function; it sees a [`Case`] and nothing else, so it can be tested alone.
+//! The order matters for reading, not for the verdict. A guard is one file with one function; it sees a [`Case`] and nothing else, so
+//! it can be tested alone. A wish for a playbook is ruled as a whole, by all that its steps would touch ([`Case::touches`]); each step
+//! is ruled again when its turn comes, and what was asked of the whole run (autonomy, cooldown, futility, ladder, hourly and daily
+//! budget, calendar) is then not asked anew.
 //! An editor breaks this by giving a guard state of its own: whatever must be remembered belongs to the ledger.
 
 mod admitted;
 pub mod guards;
+mod touch;
 
-pub use admitted::Admitted;
+pub use admitted::{Admitted, Reverting};
+pub use guards::blast_preview;
+pub use touch::Touch;
 
-use crate::ledger::{Ledger, symptom_of};
+use crate::ledger::Ledger;
+use crate::store::Store;
+use crate::topology::{Source, World};
 use homeostat_model::{
-    Action, ActionId, ActuatorSpec, ArbiterSettings, Args, Class, Lease, Proposal, Reason, Ruling, Span, Stance, Target, Time, Verb, VerbSpec,
+    Action, ActionId, ArbiterSettings, Class, Lease, Proposal, Reason, Ruling, Span, Stance, Time, TopologySettings, Verb, VerbSpec,
     Verdict,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -72,19 +79,6 @@ pub enum Consent {
     NotVetoed,
 }
 
-/// One thing that a wish would do: a plain action does one, a playbook one for each step that is known beforehand.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Touch {
-    /// What.
-    pub verb: Verb,
-    /// To what.
-    pub target: Target,
-    /// How.
-    pub args: Args,
-    /// How much it can hurt.
-    pub class: Class,
-}
-
 /// A proposal before the guards, with everything that they may look at.
 pub struct Case<'a> {
     /// The moment of the ruling.
@@ -109,18 +103,10 @@ pub struct Case<'a> {
     pub run: Option<ActionId>,
     /// What the wish would do; never empty.
     pub touches: &'a [Touch],
-}
-
-impl Case<'_> {
-    /// The class; what is unknown counts as the worst.
-    pub fn class(&self) -> Class {
-        self.spec.map_or(Class::Irreversible, |spec| spec.class)
-    }
-
-    /// The policy and symptom that this wish belongs to.
-    pub fn symptom(&self) -> (String, String) {
-        symptom_of(self.proposal)
-    }
+    /// All verbs that can be done.
+    pub verbs: &'a BTreeMap<Verb, VerbSpec>,
+    /// The windows, and what hangs on what.
+    pub world: &'a World<'a>,
 }
 
 /// A ruling as the arbiter gives it; only this can be sealed.
@@ -136,6 +122,7 @@ pub struct Ruled {
 #[derive(Default)]
 pub struct Arbiter {
     verbs: BTreeMap<Verb, VerbSpec>,
+    topology: Source,
     /// The settings.
     pub settings: ArbiterSettings,
     /// For tests of the checkers: a guard whose word does not count.
@@ -144,11 +131,12 @@ pub struct Arbiter {
 }
 
 impl Arbiter {
-    /// An arbiter for these actuators and settings, in place of this one.
-    pub fn renewed(&self, actuators: &[ActuatorSpec], settings: ArbiterSettings) -> Arbiter {
-        let verbs = actuators.iter().flat_map(|spec| &spec.verbs).map(|verb| (verb.verb.clone(), verb.clone())).collect();
+    /// An arbiter for these verbs and settings, in place of this one.
+    pub fn renewed(&self, verbs: impl IntoIterator<Item = VerbSpec>, settings: ArbiterSettings, topology: TopologySettings) -> Arbiter {
+        let verbs = verbs.into_iter().map(|verb| (verb.verb.clone(), verb)).collect();
         Arbiter {
             verbs,
+            topology: Source::new(topology),
             settings,
             #[cfg(feature = "sabotage")]
             broken: self.broken,
@@ -163,6 +151,21 @@ impl Arbiter {
     /// All verbs that can be done.
     pub fn verbs(&self) -> BTreeSet<&str> {
         self.verbs.keys().map(Verb::as_str).collect()
+    }
+
+    /// All verbs with what is known of them.
+    pub fn specs(&self) -> &BTreeMap<Verb, VerbSpec> {
+        &self.verbs
+    }
+
+    /// Where the topology comes from.
+    pub fn topology(&self) -> &Source {
+        &self.topology
+    }
+
+    /// The world as guards see it at `now`; `epoch` changes with every event.
+    pub fn world<'a>(&'a self, store: &'a Store, now: Time, epoch: u64) -> World<'a> {
+        World::new(&self.topology, store, now, epoch)
     }
 
     /// Asks every guard. The verdict is the strongest stance: deny, shadow, hold (the longest), ask, pass.
