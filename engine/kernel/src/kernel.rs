@@ -19,7 +19,7 @@ use crate::arbiter::Arbiter;
 use crate::effect::Effect;
 use crate::ledger::{Ledger, Symptom};
 use crate::policy::{Host, Policy};
-use crate::store::Store;
+use crate::store::{SelectionId, Store};
 use crate::units::Units;
 use homeostat_model::{ActionId, Event, Note, Notice, NoticeKind, Observation, Record, StoreSettings, Time};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -32,6 +32,10 @@ pub struct Kernel {
     arbiter: Arbiter,
     ledger: Ledger,
     units: Units,
+    /// The selection that each policy's `for_each` is fed by.
+    feeds: BTreeMap<homeostat_model::PolicyId, SelectionId>,
+    /// Policies with targets for which there was no room.
+    crowded: BTreeSet<homeostat_model::PolicyId>,
     /// Open actions by symptom, so that a quiet evaluation finds what to close.
     open: BTreeMap<Symptom, Vec<ActionId>>,
     /// When each open action was last wished.
@@ -83,6 +87,8 @@ impl Kernel {
             arbiter: Arbiter::default(),
             ledger: Ledger::default(),
             units: Units::default(),
+            feeds: BTreeMap::new(),
+            crowded: BTreeSet::new(),
             open: BTreeMap::new(),
             wished_at: BTreeMap::new(),
             renewed: BTreeMap::new(),
@@ -232,7 +238,7 @@ impl Kernel {
             self.note_limit(reached.limit, reached.detail);
         }
         if appended.index_changed {
-            self.refresh_units();
+            self.follow_index(appended.reads_void);
         }
         if observation.purpose == homeostat_model::Purpose::Fresh {
             claims.sort_unstable();

@@ -310,7 +310,8 @@ impl Kernel {
     }
 
     fn newest(&self, run: &Run, step: &Step, instance: usize, back: bool) -> Option<&ActionState> {
-        self.actions_of(run).rev().find(|state| is_part(&state.proposal.origin, &step.id, instance, back))
+        let of_run = run.actions.iter().rev().filter_map(|id| self.ledger.action(*id));
+        of_run.into_iter().find(|state| is_part(&state.proposal.origin, &step.id, instance, back))
     }
 
     fn attempts(&self, run: &Run, step: &Step, instance: usize) -> usize {
