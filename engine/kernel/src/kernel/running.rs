@@ -393,6 +393,11 @@ impl Kernel {
                     None
                 }
                 Some(Outcome::NotDone(fault) | Outcome::Unknown(fault)) => not(fault.to_string()),
+                // The answer was lost with the engine: asking again is safe, an actuator takes back at most once and says what it knows.
+                None if self.ledger.started_at().is_some_and(|at| reverting.sent_at < at) => {
+                    self.send_back(state);
+                    None
+                }
                 None => {
                     let timeout = state.action.as_ref().map_or(Span::ZERO, |action| action.timeout);
                     let over = self.now > reverting.sent_at + timeout + REVERT_GRACE;

@@ -6,3 +6,4 @@ mod evaluation;
 mod guards;
 mod lab;
 mod recovery;
+mod runs;
