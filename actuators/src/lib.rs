@@ -6,14 +6,18 @@
 //! the runtime's timers. An editor breaks this crate by letting something leave the machine before the ledger holds its mark, by
 //! calling an error a success, or by calling a lost answer `NotDone`.
 
+pub mod alertmanager;
 pub mod args;
 pub mod client;
+pub mod docker;
 pub mod exec;
 pub mod http;
+pub mod kube;
 pub mod ledger;
 pub mod notify;
 pub mod pace;
 pub mod power;
+pub mod pull_request;
 pub mod redact;
 pub mod registry;
 mod rest;
@@ -22,10 +26,13 @@ pub mod template;
 #[cfg(test)]
 mod conformance;
 
+pub use alertmanager::{Alertmanager, AlertmanagerConfig};
+pub use docker::{Docker, DockerConfig};
 pub use exec::{Exec, ExecConfig};
 pub use http::{Http, HttpConfig};
 pub use ledger::{Begin, Ledger, Mark};
 pub use notify::{Notify, NotifyConfig};
 pub use pace::Pace;
 pub use power::{Power, PowerConfig};
+pub use pull_request::{PullRequest, PullRequestConfig};
 pub use registry::{ActuatorsConfig, Assembled, assemble, assemble_at, build};

@@ -26,6 +26,15 @@ pub struct ActuatorsConfig {
     /// Wake nodes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub power: Option<PowerConfig>,
+    /// Restart containers of a Docker daemon.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub docker: Option<crate::DockerConfig>,
+    /// Propose changes as pull requests on GitHub, Forgejo or Gitea.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pull_request: Option<crate::PullRequestConfig>,
+    /// Silence the alert that is worked on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alertmanager: Option<crate::AlertmanagerConfig>,
 }
 
 /// What [`assemble`] built.
@@ -57,6 +66,19 @@ pub fn assemble_at(config: &ActuatorsConfig, data: &Path, journal_id: &str, pace
     list.add(config.http.as_ref().map(|config| Http::new(config, ledger.clone(), journal_id)));
     let notify = list.add(Some(Notify::new(&config.notify.clone().unwrap_or_default(), ledger.clone())));
     list.add(config.power.as_ref().map(|config| Power::new(config, ledger.clone()).map(|power| power.paced(pace))));
+    list.add(config.docker.as_ref().map(|config| crate::Docker::new(config, ledger.clone()).map(|built| built.paced(pace))));
+    list.add(
+        config
+            .pull_request
+            .as_ref()
+            .map(|config| crate::PullRequest::new(config, ledger.clone(), journal_id).map(|built| built.paced(pace))),
+    );
+    list.add(
+        config
+            .alertmanager
+            .as_ref()
+            .map(|config| crate::Alertmanager::new(config, ledger.clone(), journal_id).map(|built| built.paced(pace))),
+    );
     match notify {
         Some(notify) if list.faults.is_empty() => Ok(Assembled { actuators: list.actuators, notify, ledger }),
         _ => Err(list.faults),

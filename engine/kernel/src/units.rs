@@ -9,8 +9,8 @@ use crate::store::{SelectionId, SeriesRef};
 use homeostat_model::{ActionId, PolicyId, Span, Time};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Units in all; more are refused, visibly.
-pub const UNITS_MAX: usize = 100_000;
+/// Units in all; more are refused, visibly. A lab of 10,000 nodes has some 160,000 with the shipped policies.
+pub const UNITS_MAX: usize = 400_000;
 
 /// A unit's number.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -127,6 +127,10 @@ impl Units {
     pub fn len(&self) -> usize {
         self.by_key.len()
     }
+    /// Whether one more may be added.
+    pub fn has_room(&self) -> bool {
+        self.len() < UNITS_MAX
+    }
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.by_key.is_empty()
@@ -170,7 +174,7 @@ impl Units {
 
     /// Adds a unit, due at once; `None` where there are too many.
     pub fn add(&mut self, policy: PolicyId, key: SubjectKey, subject: Subject, traits: Traits, now: Time) -> Option<UnitId> {
-        if self.len() >= UNITS_MAX {
+        if !self.has_room() {
             return None;
         }
         let place = place(policy.as_str(), &traits.symptom);

@@ -48,8 +48,10 @@ impl Kernel {
                 self.add_series_unit(policy, *series);
             }
         }
-        for policy in std::mem::take(&mut self.crowded) {
-            self.match_units(&policy);
+        if self.units.has_room() {
+            for policy in std::mem::take(&mut self.crowded) {
+                self.match_units(&policy);
+            }
         }
         if reads_void {
             self.mark_readers();
@@ -78,6 +80,10 @@ impl Kernel {
             }
         }
         for series in series {
+            // Where one finds no room, the next finds none either.
+            if self.crowded.contains(policy) {
+                return;
+            }
             self.add_series_unit(policy, series);
         }
     }
@@ -90,7 +96,7 @@ impl Kernel {
         let Some(name) = self.host.with_store(|store| store.key(series)) else { return };
         let traits = Traits { origin: Origin::Policy(policy.clone()), symptom: name.to_string(), target: target_of(&name) };
         if self.add_unit(policy, key, Subject::Series(series), traits).is_none() {
-            // It is tried again when the index changes.
+            // It is tried again when the index changes and there is room.
             self.crowded.insert(policy.clone());
         }
     }

@@ -2,6 +2,7 @@
 
 mod limits;
 mod reference;
+mod standing;
 mod values;
 
 use super::*;

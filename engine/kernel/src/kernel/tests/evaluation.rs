@@ -1,7 +1,7 @@
 //! Which targets a policy is evaluated for, when, and what is written down of it.
 
 use super::lab::{INTERVAL, Lab, at, easy, remedy, rules};
-use homeostat_model::{Event, Purpose};
+use homeostat_model::{Event, Observation, Purpose, Sample, SensorId, SeriesDecl, SeriesKey};
 
 const WATCH: &str = r#"fn policy() { #{ for_each: series("temp"), every: "1m" } }
 fn evaluate(s) { if s.last() > 80 { print("hot") } }"#;
@@ -193,4 +193,52 @@ fn same_events_same_effects() {
     let (first, second) = (run(), run());
     assert!(first.len() > 10_000, "something happened: {} bytes", first.len());
     assert_eq!(first, second);
+}
+
+const PAIR: &str = r#"fn policy() { #{ for_each: series("temp"), every: "1h" } }
+fn evaluate(s) { if s.last() > 80 && series(`load{node='${s.node}'}`).last() > 1 { print("hot") } }"#;
+
+/// A kernel after `count` sensors of one node each have come, one by one: evaluations, and series that were tested against selectors.
+fn arrived(count: u32) -> (u64, u64) {
+    let mut lab = Lab::new(easy(), &[("pair", PAIR)]);
+    for sensor in 0..count {
+        let name = format!("n{sensor}");
+        let mut obs = Observation::new(SensorId::from(name.as_str()), at(15), INTERVAL);
+        for metric in ["temp", "load"] {
+            obs.declared.push(SeriesDecl { key: SeriesKey::new(metric, [("node", name.as_str())]), cohort: 0 });
+        }
+        obs.samples = vec![Sample { series: 0, value: 90.0 }, Sample { series: 1, value: 2.0 }];
+        lab.event(15, Event::Observed(Box::new(obs)));
+    }
+    assert_eq!(lab.units("pair").len() as u32, count);
+    (lab.kernel.stats().evaluations, lab.kernel.with_store(|store| store.selector_tests()))
+}
+
+#[test]
+fn sensors_that_arrive_one_by_one_wake_only_who_asked_for_them() {
+    let (evaluations, tests) = arrived(200);
+    assert_eq!(evaluations, 200, "one for each target; nobody else's selections change");
+    assert!(tests < 200 * 40, "{tests} series tested against selectors");
+    // Twice as many cost about twice as much: below 33 series all are tried, from then on only those with the label's value.
+    let (twice_evaluations, twice_tests) = arrived(400);
+    assert_eq!(twice_evaluations, 400);
+    assert!(twice_tests - tests < 200 * 10, "{tests} tests for 200 sensors, {twice_tests} for 400");
+}
+
+#[test]
+fn a_selection_that_changes_wakes_who_used_it_and_nobody_else() {
+    let count = r#"fn policy() { #{ every: "1d" } }
+fn evaluate() { print(`${all("temp{room='hall'}").len()}`) }"#;
+    let mut lab = Lab::new(easy(), &[("count", count)]);
+    let before = lab.kernel.stats().evaluations;
+    lab.observe(15, &[("temp{node='a',room='attic'}", 20.0), ("load{node='a',room='hall'}", 1.0)]);
+    assert_eq!(lab.kernel.stats().evaluations, before, "no series of the hall came");
+    lab.observe(30, &[("temp{node='b',room='hall'}", 20.0)]);
+    assert_eq!(lab.kernel.stats().evaluations, before + 1);
+    // Its end is the end of its window: it is forgotten a day later, and the count with it.
+    for second in (3_000..50 * 3_600).step_by(600) {
+        lab.observe(second, &[("temp{node='a',room='attic'}", 20.0)]);
+    }
+    let ids: Vec<_> = lab.kernel.units.iter().map(|(_, unit)| unit.prints.clone()).collect();
+    assert_eq!(ids, [["0"]]);
 }
