@@ -222,3 +222,6 @@ fn verdict_of(reasons: &[Reason]) -> Verdict {
     let asked = stances().filter_map(|s| if let Stance::Ask { by } = s { Some(by) } else { None }).min();
     asked.map_or(Verdict::Admitted, |by| Verdict::AwaitingApproval { by })
 }
+
+#[cfg(test)]
+mod tests;

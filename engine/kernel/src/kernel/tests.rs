@@ -2,6 +2,7 @@
 
 mod acting;
 mod alerts;
+mod around;
 mod evaluation;
 mod guards;
 mod lab;

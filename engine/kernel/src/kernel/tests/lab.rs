@@ -75,6 +75,7 @@ pub(super) fn easy() -> ArbiterSettings {
         observer_fault_targets_min: 100,
         concurrent_max: Class::ALL.into_iter().map(|class| (class, 100)).collect(),
         per_hour_max: Class::ALL.into_iter().map(|class| (class, 100)).collect(),
+        storm: homeostat_model::StormSettings { alerts_max: 1000, restores_max: 1000, ..Default::default() },
         ..ArbiterSettings::default()
     }
 }
