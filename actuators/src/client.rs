@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// How much of an answer's body is read.
-pub const BODY_BYTES_MAX: usize = 64 * 1024;
+pub const BODY_BYTES_MAX: usize = 1024 * 1024;
 /// How long a connection may take to stand.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A wait that a server asks for is never longer.
@@ -25,6 +25,20 @@ const BACKOFF_MAX: Duration = Duration::from_secs(30);
 /// How much of a body is quoted.
 const QUOTE_CHARS_MAX: usize = 200;
 
+/// What all clients have in common.
+pub(crate) fn builder() -> reqwest::ClientBuilder {
+    // Fails only if one is installed already, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Client::builder()
+        .user_agent(concat!("homeostat/", env!("CARGO_PKG_VERSION")))
+        .redirect(reqwest::redirect::Policy::none())
+        .referer(false)
+        .no_proxy()
+        .retry(reqwest::retry::never())
+        .connect_timeout(CONNECT_TIMEOUT)
+        .pool_max_idle_per_host(0)
+}
+
 /// A client that trusts the system's certificates, or Mozilla's where the system has none.
 pub fn client() -> Result<Client, Fault> {
     client_at(None)
@@ -32,21 +46,9 @@ pub fn client() -> Result<Client, Fault> {
 
 /// The same; with a socket, all its connections are made there and not to the host of the URL.
 pub fn client_at(socket: Option<&std::path::Path>) -> Result<Client, Fault> {
-    // Fails only if one is installed already, which is as good.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let builder = || {
-        let builder = match socket {
-            Some(path) => Client::builder().unix_socket(path),
-            None => Client::builder(),
-        };
-        builder
-            .user_agent(concat!("homeostat/", env!("CARGO_PKG_VERSION")))
-            .redirect(reqwest::redirect::Policy::none())
-            .referer(false)
-            .no_proxy()
-            .retry(reqwest::retry::never())
-            .connect_timeout(CONNECT_TIMEOUT)
-            .pool_max_idle_per_host(0)
+    let builder = || match socket {
+        Some(path) => builder().unix_socket(path),
+        None => builder(),
     };
     let mozilla = || {
         let roots = rustls::RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
@@ -113,21 +115,30 @@ pub enum Exchange {
 
 /// Sends once. `within` bounds all of it.
 pub async fn exchange(client: &Client, request: Request, within: Duration) -> Exchange {
+    exchange_with_headers(client, request, within).await.0
+}
+
+/// The same, with the answer's headers; none without an answer.
+pub(crate) async fn exchange_with_headers(client: &Client, request: Request, within: Duration) -> (Exchange, HeaderMap) {
     let host = request.url.host_str().unwrap_or("?").to_owned();
     let mut call = client.request(request.method, request.url).headers(request.headers).timeout(within);
     if !request.body.is_empty() {
         call = call.body(request.body);
     }
     match call.send().await {
-        Ok(response) => Exchange::Answered(read(response).await),
+        Ok(response) => {
+            let headers = response.headers().clone();
+            (Exchange::Answered(read(response).await), headers)
+        }
         Err(error) => {
             let error = error.without_url();
             let words = format!("{host}: {}", chain(&error));
-            if error.is_connect() || error.is_builder() {
+            let exchange = if error.is_connect() || error.is_builder() {
                 Exchange::NotSent(words)
             } else {
                 Exchange::NoAnswer(if error.is_timeout() { FaultCode::TimedOut } else { FaultCode::Unreachable }, words)
-            }
+            };
+            (exchange, HeaderMap::new())
         }
     }
 }

@@ -305,6 +305,15 @@ async fn power_conforms() {
     conforms(power_subject().await).await;
 }
 
+#[tokio::test]
+async fn every_way_of_power_conforms() {
+    for way in super::power::tests::way_subjects().await {
+        let (dir, actuator) = subject(json!({ "power": way.config }), "power");
+        let good = action(1, way.verb, "node/muscle");
+        conforms(Subject { actuator, good, count: way.writes, once: 1, _keep: Box::new((dir, way.keep)) }).await;
+    }
+}
+
 #[test]
 fn the_registry_lists_every_problem_and_always_has_notify() {
     let dir = tempfile::tempdir().unwrap();

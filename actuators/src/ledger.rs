@@ -207,6 +207,18 @@ impl Ledger {
         }
     }
 
+    /// What an actuator keeps beside the marks under this name, if anything; see [`Ledger::keep`].
+    pub(crate) fn recall(&self, name: &str) -> Result<Option<String>, Fault> {
+        self.read(&self.dir.join(name))
+    }
+
+    /// Keeps a small file beside the marks, durably, in place of an earlier one. The name begins with the actuator's and ends in `.json`, so that
+    /// it is neither a mark nor pruned.
+    pub(crate) fn keep(&self, name: &str, bytes: &[u8]) -> Result<(), Fault> {
+        let path = self.dir.join(name);
+        self.replace(&path, bytes).map_err(|error| fault("keep", &path, &error))
+    }
+
     fn path(&self, mark: Mark, ending: &str) -> PathBuf {
         self.dir.join(format!("{mark}.{ending}"))
     }

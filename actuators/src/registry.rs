@@ -35,6 +35,18 @@ pub struct ActuatorsConfig {
     /// Silence the alert that is worked on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alertmanager: Option<crate::AlertmanagerConfig>,
+    /// Act on a Kubernetes cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kubernetes: Option<crate::kube::KubernetesConfig>,
+    /// Sync and roll back Applications of Argo CD.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub argo: Option<crate::kube::ArgoConfig>,
+    /// Mark decisions on Grafana's dashboards.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grafana: Option<crate::GrafanaConfig>,
+    /// Start, stop and move guests of Proxmox VE.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxmox: Option<crate::ProxmoxConfig>,
 }
 
 /// What [`assemble`] built.
@@ -43,6 +55,8 @@ pub struct Assembled {
     pub actuators: Vec<Arc<dyn Actuator>>,
     /// The same `notify` again, for [`Notify::announce`].
     pub notify: Arc<Notify>,
+    /// What marks every action in Grafana, if the configuration asks for it.
+    pub annotator: Option<crate::grafana::Annotator>,
     /// Their shared ledger, for pruning.
     pub ledger: Arc<Ledger>,
 }
@@ -79,8 +93,18 @@ pub fn assemble_at(config: &ActuatorsConfig, data: &Path, journal_id: &str, pace
             .as_ref()
             .map(|config| crate::Alertmanager::new(config, ledger.clone(), journal_id).map(|built| built.paced(pace))),
     );
+    let kube = list.hold(config.kubernetes.as_ref().map(|config| crate::kube::KubeClient::new(config, journal_id, pace)));
+    if let (Some(config), Some(client)) = (&config.kubernetes, &kube) {
+        list.extend(crate::kube::actuators(config, client, &ledger));
+    }
+    list.add(config.argo.as_ref().map(|config| crate::kube::Argo::new(config, kube.as_ref(), ledger.clone(), journal_id, pace)));
+    let grafana = list
+        .add(config.grafana.as_ref().map(|config| crate::Grafana::new(config, ledger.clone(), journal_id).map(|built| built.paced(pace))));
+    list.add(config.proxmox.as_ref().map(|config| crate::Proxmox::new(config, ledger.clone()).map(|built| built.paced(pace))));
     match notify {
-        Some(notify) if list.faults.is_empty() => Ok(Assembled { actuators: list.actuators, notify, ledger }),
+        Some(notify) if list.faults.is_empty() => {
+            Ok(Assembled { actuators: list.actuators, notify, annotator: grafana.and_then(|grafana| grafana.annotator()), ledger })
+        }
         _ => Err(list.faults),
     }
 }
@@ -97,6 +121,24 @@ struct List {
 }
 
 impl List {
+    /// Keeps what is no actuator itself, but shared by some.
+    fn hold<T>(&mut self, built: Option<Result<T, Vec<Fault>>>) -> Option<Arc<T>> {
+        match built? {
+            Ok(shared) => Some(Arc::new(shared)),
+            Err(faults) => {
+                self.faults.extend(faults);
+                None
+            }
+        }
+    }
+
+    fn extend(&mut self, built: Result<Vec<Arc<dyn Actuator>>, Vec<Fault>>) {
+        match built {
+            Ok(actuators) => self.actuators.extend(actuators),
+            Err(faults) => self.faults.extend(faults),
+        }
+    }
+
     fn add<A: Actuator + 'static>(&mut self, built: Option<Result<A, Vec<Fault>>>) -> Option<Arc<A>> {
         match built? {
             Ok(actuator) => {

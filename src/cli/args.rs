@@ -126,6 +126,8 @@ pub enum Command {
     Policy(PolicyCommand),
     /// Tell what works, what is missing, and how to fix it
     Doctor,
+    /// Print the Kubernetes rights that the configured actuators need, as YAML for `kubectl apply -f -`
+    Rbac(RbacArgs),
     /// Show the loop at work on a simulated homelab; needs nothing and leaves nothing behind
     ///
     /// The real daemon runs against a simulated house over loopback, in faster time: disks fill, nodes hang, pods crash. With
@@ -137,6 +139,26 @@ pub enum Command {
     /// Three controls meet the same weather: nobody acts, every proposal is done at once, and the loop as it is. Exits with 1 if an
     /// expectation of the scenario is not met or an invariant is broken.
     Simulate(SimulateArgs),
+}
+
+/// Whose rights, and how many.
+#[derive(Clone, Debug, Args)]
+pub struct RbacArgs {
+    /// Only what looks: no right to write anything
+    #[arg(long)]
+    pub dry_run: bool,
+    /// The ServiceAccount's namespace
+    #[arg(long, value_name = "NS", default_value = "homeostat")]
+    pub namespace: String,
+    /// The ServiceAccount
+    #[arg(long, value_name = "NAME", default_value = "homeostat")]
+    pub service_account: String,
+    /// These actuators instead of the configuration's: `scale,node`
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub actuators: Vec<String>,
+    /// Kinds of Kratix promises that may be requested, as plural and group: `redis.marketplace.kratix.io`
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub requests: Vec<String>,
 }
 
 /// What the simulation can be told.

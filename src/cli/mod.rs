@@ -13,6 +13,7 @@ pub(crate) use tools::{read_once, source_of};
 
 pub mod args;
 pub mod place;
+pub mod rbac;
 
 pub use args::Cli;
 
@@ -90,6 +91,7 @@ pub async fn run(cli: Cli) -> Ended {
         Command::Config(command) => tools::config(place, &command),
         Command::Policy(command) => tools::policy(place, &command, json),
         Command::Doctor => tools::doctor(place, json).await,
+        Command::Rbac(args) => rbac::rbac(place, &args, json),
         Command::Demo(args) => demo(args, json).await,
         Command::Simulate(args) => simulate(args, json),
     };

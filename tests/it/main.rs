@@ -2,6 +2,7 @@
 
 mod daemon;
 mod demo;
+mod deploy;
 mod drivers;
 mod killed;
 mod policies;

@@ -207,12 +207,12 @@ pub fn object_name(client: &KubeClient, action: &Action) -> String {
 pub struct Chaos {
     config: ChaosConfig,
     experiments: BTreeMap<String, Prepared>,
-    client: Arc<KubeClient>,
+    client: Option<Arc<KubeClient>>,
 }
 
 impl Chaos {
     /// Checks the configuration; sends nothing. Every problem is listed.
-    pub fn new(config: &ChaosConfig, client: Arc<KubeClient>) -> Result<Chaos, Vec<Fault>> {
+    pub fn new(config: &ChaosConfig) -> Result<Chaos, Vec<Fault>> {
         let mut problems = Vec::new();
         if config.namespaces.is_empty() {
             problems.push("`namespaces` is empty: name those in which pods may be hit".to_owned());
@@ -220,7 +220,6 @@ impl Chaos {
         for namespace in &config.namespaces {
             problems.extend(name_problem(namespace));
             problems.extend(bounds::namespace_problem(config, namespace));
-            problems.extend(client.namespace_problem(namespace));
         }
         if config.experiments.is_empty() && !config.ad_hoc {
             problems.push("`experiments` is empty and `ad_hoc` is off: there is nothing to run".into());
@@ -251,13 +250,19 @@ impl Chaos {
             }
         }
         if problems.is_empty() {
-            return Ok(Chaos { config: config.clone(), experiments, client });
+            return Ok(Chaos { config: config.clone(), experiments, client: None });
         }
         Err(problems.into_iter().map(|problem| Fault::new(FaultCode::Malformed, "configure `chaos`", problem)).collect())
     }
 
+    /// The same with a client of its own, for what must be ended after `apply` returned.
+    #[must_use]
+    pub fn on(self, client: Arc<KubeClient>) -> Chaos {
+        Chaos { client: Some(client), ..self }
+    }
+
     /// What an action would make. No IO.
-    fn prepare(&self, action: &Action) -> Result<Prepared, String> {
+    fn prepare(&self, client: &KubeClient, action: &Action) -> Result<Prepared, String> {
         let text = |name: &str| action.args.get(name).and_then(|arg| arg.as_text());
         let mut prepared = match (text("experiment"), text("definition")) {
             (Some(name), None) => self.experiments.get(name).cloned().ok_or_else(|| format!("there is no experiment `{name}`"))?,
@@ -272,7 +277,7 @@ impl Chaos {
         if let Some(problem) = bounds::all_namespaces(&prepared.experiment)
             .iter()
             .chain(std::iter::once(&prepared.namespace))
-            .find_map(|namespace| self.client.namespace_problem(namespace))
+            .find_map(|namespace| client.namespace_problem(namespace))
         {
             return Err(problem);
         }
@@ -472,7 +477,7 @@ impl Deed for Chaos {
         ]
     }
 
-    fn check(&self, _client: &KubeClient, action: &Action) -> Result<(), Fault> {
+    fn check(&self, client: &KubeClient, action: &Action) -> Result<(), Fault> {
         let doing = || format!("check {} {} on {}", action.id, action.verb, action.target);
         let refuse = |problem: String| Fault::new(FaultCode::Malformed, doing(), problem);
         let (namespaced, name) = (!matches!(action.target.kind(), "namespace" | "node" | "chaos"), action.target.name());
@@ -486,7 +491,7 @@ impl Deed for Chaos {
         if action.verb.as_str() == ABORT {
             return Ok(());
         }
-        self.prepare(action).map(drop).map_err(refuse)
+        self.prepare(client, action).map(drop).map_err(refuse)
     }
 
     fn plan(&self, client: &KubeClient, action: &Action) -> Result<Vec<Call>, Fault> {
@@ -499,7 +504,7 @@ impl Deed for Chaos {
             return Ok(calls);
         }
         let prepared = self
-            .prepare(action)
+            .prepare(client, action)
             .map_err(|problem| Fault::new(FaultCode::Malformed, format!("preview {} {}", action.id, action.verb), problem))?;
         let path = prepared.kind().path(&prepared.namespace, &object_name(client, action));
         let mut calls = Vec::new();

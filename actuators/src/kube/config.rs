@@ -3,6 +3,7 @@
 //! Deliberately absent: reading kubeconfigs or secrets (that happens at the first use). An editor breaks this by giving a power that
 //! was not configured.
 
+use super::{NodeConfig, PodConfig, ResourcesConfig, RestartConfig, ScaleConfig};
 use homeostat_model::{Fault, FaultCode, Secret, Span};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -30,6 +31,21 @@ pub struct KubernetesConfig {
     #[serde(default = "poll_default")]
     #[schemars(with = "String")]
     pub poll: Span,
+    /// `scale.up` and `scale.down`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scale: Option<ScaleConfig>,
+    /// `restart.rollout`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restart: Option<RestartConfig>,
+    /// `node.cordon`, `node.uncordon` and `node.drain`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<NodeConfig>,
+    /// `resources.set`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<ResourcesConfig>,
+    /// `pod.delete`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<PodConfig>,
 }
 
 /// How to reach the API server.

@@ -15,8 +15,8 @@ use homeostat_model::{
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::time::{Instant, sleep};
 
 /// The ledger's note that the first write may have left.
@@ -68,12 +68,13 @@ pub struct Run<'a> {
     pub doing: String,
     /// The end of all waiting.
     pub deadline: Instant,
-    /// What was noted on the way, by this run or the one that is probed.
+    /// For a probe: what was noted by the run that is probed.
     pub notes: BTreeMap<String, Arg>,
     /// For a probe: whether the action's time is over.
     pub over: bool,
     ledger: &'a Ledger,
     mark: Mark,
+    fresh_notes: Mutex<BTreeMap<String, Arg>>,
     sending: AtomicBool,
     changed: AtomicBool,
 }
@@ -82,7 +83,19 @@ impl<'a> Run<'a> {
     fn new(frame: (&'a KubeClient, &'a Ledger), action: &'a Action, mark: Mark, doing: String, deadline: Instant) -> Run<'a> {
         let (client, ledger) = frame;
         let (sending, changed) = (AtomicBool::new(false), AtomicBool::new(false));
-        Run { client, action, doing, deadline, notes: BTreeMap::new(), over: false, ledger, mark, sending, changed }
+        Run {
+            client,
+            action,
+            doing,
+            deadline,
+            notes: BTreeMap::new(),
+            over: false,
+            ledger,
+            mark,
+            fresh_notes: Mutex::default(),
+            sending,
+            changed,
+        }
     }
 
     /// Reads, or asks (dry runs, reviews).
@@ -104,10 +117,18 @@ impl<'a> Run<'a> {
     /// # Errors
     /// The outer one ends the run: the mark could not be written, and nothing was sent. The inner one is the server's.
     pub async fn write(&self, call: &Call) -> Step<Result<Value, Refusal>> {
+        self.write_by(call, self.deadline).await
+    }
+
+    /// The same with an end of its own: cleaning up has time even when the run has none left.
+    ///
+    /// # Errors
+    /// As [`Run::write`].
+    pub async fn write_by(&self, call: &Call, deadline: Instant) -> Step<Result<Value, Refusal>> {
         if !self.sending.swap(true, Ordering::SeqCst) {
             self.note(SENDING, Arg::Bool(true))?;
         }
-        let result = self.client.call(call, self.deadline).await;
+        let result = self.client.call(call, deadline).await;
         if result.as_ref().err().is_none_or(|refusal| !refusal.is_definite()) {
             self.changed.store(true, Ordering::SeqCst);
         }
@@ -116,9 +137,35 @@ impl<'a> Run<'a> {
 
     /// Puts something on disk beside the mark: what an undo needs is noted before the write.
     pub fn note(&self, name: &str, value: Arg) -> Step<()> {
-        self.ledger.note(self.mark, name, value).map_err(|fault| {
+        self.ledger.note(self.mark, name, value.clone()).map_err(|fault| {
             if self.has_changed() { Outcome::Unknown(fault) } else { never_started(self.doing.clone(), fault.to_string()) }
-        })
+        })?;
+        self.fresh_notes.lock().unwrap_or_else(PoisonError::into_inner).insert(name.into(), value);
+        Ok(())
+    }
+
+    /// What was noted, by this run or the one that is probed.
+    pub fn noted(&self, name: &str) -> Option<Arg> {
+        let fresh = self.fresh_notes.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
+        fresh.or_else(|| self.notes.get(name).cloned())
+    }
+
+    /// A whole number that was noted.
+    pub fn noted_int(&self, name: &str) -> Option<i64> {
+        match self.noted(name) {
+            Some(Arg::Int(value)) => Some(value),
+            _ => None,
+        }
+    }
+
+    /// A text that was noted.
+    pub fn noted_text(&self, name: &str) -> Option<String> {
+        self.noted(name).and_then(|value| value.as_text().map(str::to_owned))
+    }
+
+    /// The outcome of a fault that was found before anything was sent.
+    pub fn unsent(&self, fault: Fault) -> Outcome {
+        never_started(self.doing.clone(), fault.detail)
     }
 
     /// Whether something was, or may have been, changed.

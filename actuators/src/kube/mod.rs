@@ -9,13 +9,75 @@ pub mod call;
 pub mod chaos;
 pub mod client;
 pub mod config;
+pub mod cordon;
+pub mod drain;
+pub mod evict;
 pub mod frame;
+pub mod kratix;
+pub mod node;
+pub mod owner;
+pub mod place;
+pub mod pod;
+pub mod quantity;
 pub mod refusal;
+pub mod resources;
+pub mod restart;
 pub mod rights;
+pub mod rollout;
+pub mod scale;
+#[cfg(test)]
+mod tests;
+pub mod velero;
 
 pub use call::{Call, Kind};
 pub use client::KubeClient;
 pub use config::{ConnectConfig, KubernetesConfig};
 pub use frame::{Deed, Framed, Run, Step};
+pub use node::{Node, NodeConfig};
+pub use pod::{Pod, PodConfig};
 pub use refusal::{Meaning, Refusal};
+pub use resources::{Resources, ResourcesConfig};
+pub use restart::{Restart, RestartConfig};
 pub use rights::{Needs, Rule};
+pub use scale::{Scale, ScaleConfig};
+
+use crate::Ledger;
+use homeostat_model::{Actuator, Fault};
+use std::sync::Arc;
+
+/// Builds the powers of the section that are configured; nothing is connected. Every problem is listed.
+pub fn actuators(config: &KubernetesConfig, client: &Arc<KubeClient>, ledger: &Arc<Ledger>) -> Result<Vec<Arc<dyn Actuator>>, Vec<Fault>> {
+    let mut built: Vec<Arc<dyn Actuator>> = Vec::new();
+    let mut faults = Vec::new();
+    let mut add = |deed: Option<Result<Arc<dyn Actuator>, Vec<Fault>>>| match deed {
+        Some(Ok(actuator)) => built.push(actuator),
+        Some(Err(problems)) => faults.extend(problems),
+        None => {}
+    };
+    let frame = (client, ledger);
+    add(config.scale.as_ref().map(|config| framed(Scale::new(config), frame)));
+    add(config.restart.as_ref().map(|config| framed(Restart::new(config), frame)));
+    add(config.node.as_ref().map(|config| framed(Node::new(config), frame)));
+    add(config.resources.as_ref().map(|config| framed(Resources::new(config), frame)));
+    add(config.pod.as_ref().map(|config| framed(Pod::new(config), frame)));
+    if faults.is_empty() { Ok(built) } else { Err(faults) }
+}
+
+fn framed<D: Deed + 'static>(
+    deed: Result<D, Vec<Fault>>,
+    (client, ledger): (&Arc<KubeClient>, &Arc<Ledger>),
+) -> Result<Arc<dyn Actuator>, Vec<Fault>> {
+    Ok(Arc::new(Framed::new(deed?, client.clone(), ledger.clone())))
+}
+
+/// What each configured verb of the section needs on the server: for roles and for `doctor`. Wrong sections need nothing; they are
+/// refused elsewhere.
+pub fn needs_of(config: &KubernetesConfig) -> Vec<Needs> {
+    let mut needs = Vec::new();
+    needs.extend(config.scale.as_ref().and_then(|config| Scale::new(config).ok()).map(|deed| deed.needs()).unwrap_or_default());
+    needs.extend(config.restart.as_ref().and_then(|config| Restart::new(config).ok()).map(|deed| deed.needs()).unwrap_or_default());
+    needs.extend(config.node.as_ref().and_then(|config| Node::new(config).ok()).map(|deed| deed.needs()).unwrap_or_default());
+    needs.extend(config.resources.as_ref().and_then(|config| Resources::new(config).ok()).map(|deed| deed.needs()).unwrap_or_default());
+    needs.extend(config.pod.as_ref().and_then(|config| Pod::new(config).ok()).map(|deed| deed.needs()).unwrap_or_default());
+    needs
+}

@@ -1,7 +1,16 @@
+mod machine;
+mod refusing;
+mod resting;
+mod starting;
+mod ways;
+
 use super::*;
 use crate::conformance::{ClosedPort, action, ledger};
+pub(crate) use machine::way_subjects;
 use serde_json::json;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::net::UdpSocket;
 
 /// A node that opens its TCP port when the third right packet has come; stopped when dropped.
 pub(crate) struct SleepingNode {

@@ -77,6 +77,19 @@ impl KubeServer {
         })
     }
 
+    /// Kills the chaos daemon of a node, or brings it back: without it nothing on that node is hit, and nothing that was hit is freed.
+    pub fn set_chaos_daemon(&self, node: &str, alive: bool) {
+        self.change(|world| {
+            let dead = &mut world.models.chaos.dead_daemons;
+            if alive { dead.remove(node) } else { dead.insert(node.to_string()) }
+        });
+    }
+
+    /// Stops Chaos Mesh's controller manager, or starts it: without it experiments stay as they are.
+    pub fn set_chaos_controller(&self, alive: bool) {
+        self.change(|world| world.models.chaos.down = !alive);
+    }
+
     /// Says how Kratix workflows end for one Promise (namespace empty) or one request, by name. Unset ones succeed.
     pub fn set_workflow(&self, namespace: &str, name: &str, workflow: Workflow) {
         self.change(|world| world.models.kratix.set(namespace, name, workflow));

@@ -12,7 +12,6 @@ use crate::kube::refusal::Meaning;
 use homeostat_model::{Arg, FaultCode, Outcome, Receipt, Span};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use tokio::time::Instant;
 
 /// Notes beside the mark.
@@ -31,7 +30,7 @@ struct Watched<'a> {
 impl Chaos {
     /// Makes an experiment and watches it.
     pub(super) async fn made(&self, run: &Run<'_>) -> Step<Receipt> {
-        let prepared = self.prepare(run.action).map_err(|problem| run.not_done(FaultCode::Malformed, problem))?;
+        let prepared = self.prepare(run.client, run.action).map_err(|problem| run.not_done(FaultCode::Malformed, problem))?;
         let pods = self.preflight(run, &prepared).await?;
         let create = self.create(run.client, run.action, &prepared);
         let path = prepared.kind().path(&prepared.namespace, &object_name(run.client, run.action));
@@ -124,7 +123,7 @@ impl Chaos {
 
     /// Ends an experiment that is left standing when its time is over, as long as this daemon lives; after that its own duration does.
     fn guard(&self, watched: &Watched<'_>) {
-        let client = Arc::clone(&self.client);
+        let Some(client) = self.client.clone() else { return };
         let wait = client.pace().real(watched.prepared.lasts + self.config.injection_timeout);
         let delete = Call::delete(&*watched.path, Some(&watched.uid), "Background");
         tokio::spawn(async move {
@@ -139,7 +138,7 @@ impl Chaos {
 
     /// Looks whether an experiment was done; writes nothing.
     pub(super) async fn seen(&self, run: &Run<'_>) -> Step<Receipt> {
-        let prepared = self.prepare(run.action).map_err(|problem| run.unknown(FaultCode::Malformed, problem))?;
+        let prepared = self.prepare(run.client, run.action).map_err(|problem| run.unknown(FaultCode::Malformed, problem))?;
         let path = prepared.kind().path(&prepared.namespace, &object_name(run.client, run.action));
         let was_hit = run.noted(INJECTED).is_some();
         let object = match run.read(&Call::get(&*path)).await {
@@ -168,7 +167,7 @@ impl Chaos {
 
     /// Ends the experiment of an action: the delete is the first thing that is sent.
     pub(super) async fn taken_back(&self, run: &Run<'_>, receipt: &Receipt) -> Step<Receipt> {
-        let prepared = self.prepare(run.action).map_err(|problem| run.not_done(FaultCode::Malformed, problem))?;
+        let prepared = self.prepare(run.client, run.action).map_err(|problem| run.not_done(FaultCode::Malformed, problem))?;
         let path = prepared.kind().path(&prepared.namespace, &object_name(run.client, run.action));
         let uid = receipt.undo.get("uid").and_then(Arg::as_text).unwrap_or_default().to_owned();
         let watched = Watched { run, prepared: &prepared, path, uid, recovery: self.config.recovery_timeout };

@@ -1,7 +1,8 @@
 //! Chaos Mesh as far as a client can see: experiments select pods once, are injected, run for their duration, and recover; deletion recovers first.
 //!
-//! PodChaos really acts: `pod-kill` deletes, `pod-failure` keeps pods from being ready. Of the other kinds only the status is there. Schedules,
-//! Workflows, StatusChecks and physical machines are deliberately absent.
+//! PodChaos really acts: `pod-kill` deletes, `pod-failure` keeps pods from being ready. Of the other kinds only the status is there. Schedules make
+//! children by `@every`, one at a time. A dead daemon keeps its node's pods from being hit and from being freed. Workflows, StatusChecks, cron and
+//! physical machines are deliberately absent.
 
 use crate::control::{active, ready};
 use crate::meta;
@@ -10,13 +11,14 @@ use crate::selector::Labels;
 use crate::stamp;
 use crate::status::ApiError;
 use crate::world::World;
-use homeostat_model::Span;
+use homeostat_model::{Span, Time};
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-const KINDS: [&str; 9] =
-    ["podchaos", "networkchaos", "stresschaos", "iochaos", "timechaos", "dnschaos", "httpchaos", "kernelchaos", "jvmchaos"];
+const KINDS: [&str; 10] =
+    ["podchaos", "networkchaos", "stresschaos", "iochaos", "timechaos", "dnschaos", "httpchaos", "kernelchaos", "jvmchaos", "blockchaos"];
+const SCHEDULES: &str = "schedules.chaos-mesh.org";
 const FINALIZER: &str = "chaos-mesh/records";
 const PAUSE: &str = "experiment.chaos-mesh.org/pause";
 const FORCED: &str = "chaos-mesh.chaos-mesh.org/cleanFinalizer";
@@ -25,6 +27,12 @@ const FORCED: &str = "chaos-mesh.chaos-mesh.org/cleanFinalizer";
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
     held: BTreeSet<(String, String)>,
+    /// Nodes whose chaos daemon does not answer.
+    pub(crate) dead_daemons: BTreeSet<String>,
+    /// Whether the controller manager itself is down.
+    pub(crate) down: bool,
+    /// When each Schedule, by uid, made its last child.
+    made: BTreeMap<String, Time>,
 }
 
 /// The webhook: an experiment's wish is never changed.
@@ -51,6 +59,12 @@ pub(crate) fn admission(resource: &Resource, object: &Value, old: Option<&Value>
 
 /// Takes every experiment one step further.
 pub(crate) fn run(world: &mut World) {
+    if world.models.chaos.down {
+        return;
+    }
+    for schedule in world.all(SCHEDULES) {
+        make_child(world, &schedule);
+    }
     let broken = &world.models.kubelet.broken;
     world.models.chaos.held.retain(|(_, pod)| broken.contains(pod)); // pods that have gone are held by nobody
     for kind in KINDS {
@@ -103,7 +117,11 @@ fn step(world: &mut World, shelf: &str, experiment: &Arc<Value>) {
     let wanted = if inject { "Injected" } else { "Not Injected" };
     let moving: Vec<usize> = (0..records.len()).filter(|at| records[*at]["phase"] != wanted).collect();
     for at in moving {
-        record(world, experiment, &mut records[at], inject);
+        if unreachable(world, experiment, &records[at]) {
+            fail(world, &mut records[at], inject);
+        } else {
+            record(world, experiment, &mut records[at], inject);
+        }
     }
     let all = |phase: &str| !records.is_empty() && records.iter().all(|record| record["phase"] == phase);
     let (injected, recovered) = (all("Injected"), records.iter().all(|record| record["phase"] == "Not Injected"));
@@ -128,6 +146,68 @@ fn step(world: &mut World, shelf: &str, experiment: &Arc<Value>) {
             meta::drop_finalizer(experiment, FINALIZER);
         }
     });
+}
+
+/// Whether what this record needs cannot be done: the daemon on the pod's node does not answer. Killing and failing pods needs none.
+fn unreachable(world: &World, experiment: &Value, record: &Value) -> bool {
+    if experiment["kind"] == "PodChaos" && experiment["spec"]["action"] != "container-kill" {
+        return false;
+    }
+    let mut parts = meta::text(record, "/id").split('/');
+    let (namespace, name) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let pod = world.get("pods", namespace, name);
+    pod.is_some_and(|pod| world.models.chaos.dead_daemons.contains(meta::text(&pod, "/spec/nodeName")))
+}
+
+/// Notes a failure; the same one again changes nothing.
+fn fail(world: &World, record: &mut Value, inject: bool) {
+    let operation = if inject { "Apply" } else { "Recover" };
+    let mut events = record["events"].as_array().cloned().unwrap_or_default();
+    if events.last().is_some_and(|last| last["type"] == "Failed" && last["operation"] == operation) {
+        return;
+    }
+    let message =
+        "rpc error: code = Unavailable desc = connection error: desc = \"transport: Error while dialing: connect: connection refused\"";
+    events.push(json!({"type": "Failed", "operation": operation, "message": message, "timestamp": world.stamp()}));
+    record["events"] = Value::Array(events);
+}
+
+/// Makes a Schedule's next child when its time has come (`@every` only) and no other of its children runs.
+fn make_child(world: &mut World, schedule: &Arc<Value>) {
+    if meta::terminating(schedule) {
+        return;
+    }
+    let kind = meta::text(schedule, "/spec/type").to_string();
+    let Some(resource) = world.resource("chaos-mesh.org", "v1alpha1", &kind.to_lowercase()) else { return };
+    let Some(every) = meta::text(schedule, "/spec/schedule").strip_prefix("@every ").and_then(stamp::go_duration_ms) else { return };
+    let uid = meta::uid(schedule).to_string();
+    let began = stamp::parse(meta::text(schedule, "/metadata/creationTimestamp")).unwrap_or(world.now);
+    let last = world.models.chaos.made.get(&uid).copied().unwrap_or(began);
+    let (namespace, name) = (meta::namespace(schedule).to_string(), meta::name(schedule).to_string());
+    let children = world.within(&resource.shelf(), &namespace);
+    let running = children
+        .iter()
+        .any(|child| meta::label(child, "managed-by") == Some(name.as_str()) && !one_shot(child) && phase(world, child) == "Run");
+    if world.now.since(last) < Span::from_millis(every) || running {
+        return;
+    }
+    world.models.chaos.made.insert(uid, world.now);
+    // The body's key: the kind with its leading capitals made small (`IOChaos`: `ioChaos`).
+    let capitals = kind.strip_suffix("Chaos").unwrap_or(&kind);
+    let small = if capitals.chars().all(|c| c.is_ascii_uppercase()) { capitals.len() } else { 1 };
+    let key: String = kind.chars().enumerate().map(|(at, c)| if at < small { c.to_ascii_lowercase() } else { c }).collect();
+    let child = json!({
+        "apiVersion": "chaos-mesh.org/v1alpha1", "kind": kind,
+        "metadata": {
+            "name": format!("{name}-{:05x}", world.draw() & 0xf_ffff), "labels": {"managed-by": name},
+            "ownerReferences": [meta::owner_reference(schedule)],
+        },
+        "spec": schedule["spec"][key],
+    });
+    if crate::control::make(world, schedule, "chaos-mesh.org", "v1alpha1", &resource.plural, child) {
+        let now = world.stamp();
+        world.amend(SCHEDULES, &namespace, &name, |schedule| meta::set(schedule, "/status/time", json!(now)));
+    }
 }
 
 /// Injects or recovers one record.

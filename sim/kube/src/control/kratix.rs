@@ -32,6 +32,12 @@ pub enum Workflow {
     WorksPending,
     /// No destination matches.
     Misplaced,
+    /// The works fail at their destination.
+    WorksFail,
+    /// The pipeline suspends itself and waits for somebody.
+    Suspends,
+    /// It succeeds; its delete workflow never ends, and the finalizers stay.
+    DeleteHangs,
 }
 
 /// What the controller remembers.
@@ -185,7 +191,11 @@ fn conditions(object: &mut Value, done: bool, outcome: Workflow, pipelines: usiz
     }
     let (completed, works, reconciled) = match outcome {
         Workflow::Fails => (("False", "ConfigureWorkflowFailed"), None, ("False", "ConfigureWorkflowFailed")),
-        Workflow::Succeeds => (("True", "PipelinesExecutedSuccessfully"), Some(("True", "WorksSucceeded")), ("True", "Reconciled")),
+        Workflow::WorksFail => (("True", "PipelinesExecutedSuccessfully"), Some(("False", "WorksFailing")), ("False", "WorksFailing")),
+        Workflow::Suspends => (("False", "PipelinesInProgress"), None, ("Unknown", "WorkflowSuspended")),
+        Workflow::Succeeds | Workflow::DeleteHangs => {
+            (("True", "PipelinesExecutedSuccessfully"), Some(("True", "WorksSucceeded")), ("True", "Reconciled"))
+        }
         Workflow::WorksPending => {
             (("True", "PipelinesExecutedSuccessfully"), Some(("Unknown", "WorksPending")), ("Unknown", "WorksPending"))
         }
@@ -239,7 +249,8 @@ fn remove_request(world: &mut World, shelf: &str, request: &Value) {
         world.models.kratix.running.remove(&uid);
         world.amend(shelf, namespace, name, |request| meta::unset(request, "/metadata/labels", AGAIN));
     }
-    if world.models.kratix.failed_deletes.contains(&uid) || !over(world, request, true) {
+    let hangs = world.models.kratix.outcome(request) == Workflow::DeleteHangs;
+    if hangs || world.models.kratix.failed_deletes.contains(&uid) || !over(world, request, true) {
         return;
     }
     if world.models.kratix.outcome(request) == Workflow::Fails {

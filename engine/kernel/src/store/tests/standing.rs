@@ -30,8 +30,8 @@ fn naive(index: &Index, selector: &Selector) -> Vec<SeriesRef> {
 
 fn key(number: u8) -> SeriesKey {
     let (a, b) = ((number % 12).to_string(), (number / 12 % 10).to_string());
-    let metric = if number % 7 == 0 { "n" } else { "m" };
-    let extra = if number % 5 == 0 { vec![("c", "x")] } else { Vec::new() };
+    let metric = if number.is_multiple_of(7) { "n" } else { "m" };
+    let extra = if number.is_multiple_of(5) { vec![("c", "x")] } else { Vec::new() };
     SeriesKey::new(metric, [("a", a.as_str()), ("b", b.as_str())].into_iter().chain(extra))
 }
 

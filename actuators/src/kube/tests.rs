@@ -1,0 +1,1 @@
+//! The powers against the face, and on the wire.

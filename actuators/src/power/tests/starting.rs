@@ -1,0 +1,68 @@
+//! Wakes with several witnesses, learned deadlines, and probes after a crash.
+
+use super::super::memory::Memory;
+use super::machine::*;
+use super::*;
+use crate::conformance::{Server, answer};
+
+#[tokio::test]
+async fn as_many_witnesses_as_are_asked_for_must_have_seen_it() {
+    // The plug shows watts as soon as it was told to start; the port opens with it; the exporter never answers.
+    let machine = Machine::new(false);
+    let behind = machine.clone();
+    let agent = machine.agent(move |seen| match seen.uri.path() {
+        "/watts" => answer(200, json!({ "watts": if behind.up() { 45.5 } else { 1.5 } })),
+        "/metrics" => answer(503, json!({})),
+        _ => answer(200, json!({})),
+    });
+    let agent = agent.await;
+    let node = |min: usize| {
+        machine.node(json!({ "wake": { "via": "http", "url": format!("{}/wake", agent.url) }, "witnesses_min": min, "idle_watts": 10.0,
+            "watts": { "via": "http", "url": format!("{}/watts", agent.url), "json_pointer": "/watts" },
+            "witnesses": [{ "kind": "page", "url": format!("{}/metrics", agent.url) }] }))
+    };
+    let (_dir, power) = build(node(2));
+    let wake = action(1, "power.wake", "node/muscle");
+    let receipt = done(power.apply(Time(5_000), &wake).await);
+    assert!(receipt.observed.contains(&format!("tcp {} answered", machine.address)), "{receipt:?}");
+    assert!(receipt.observed.contains("watts answered") && receipt.undo.contains_key("woken_at"), "{receipt:?}");
+    let memory = Memory::read(&power.ledger, "muscle").unwrap();
+    assert!(memory.woken_at.is_some() && memory.wakes_ms.len() == 1, "{memory:?}");
+
+    machine.set(false);
+    let (_dir, power) = build(node(3));
+    let fault = unknown(power.apply(Time(5_000), &wake).await);
+    assert!(fault.detail.contains("/metrics did not answer within 0.4 s"), "{fault}");
+    // What was seen before the send is in the ledger: the watts count for the probe as well, and still two are not three.
+    assert_eq!(unknown(power.probe(Time(5_100), &wake).await).code, FaultCode::TimedOut);
+    assert_eq!(not_done(power.probe(Time(9_000), &wake).await).code, FaultCode::TimedOut);
+}
+
+#[tokio::test]
+async fn a_learned_deadline_is_shorter_than_the_default_and_a_configured_one_stands() {
+    let machine = Machine::new(false);
+    let agent = Server::start(|_, _| answer(200, json!({}))).await;
+    for (configured, words) in [(None, "within 30 s"), (Some("20s"), "within 20 s")] {
+        let mut node = machine.node(json!({ "wake": { "via": "http", "url": agent.url } }));
+        match configured {
+            Some(text) => node["boot_timeout"] = json!(text),
+            None => drop(node.as_object_mut().unwrap().remove("boot_timeout")),
+        }
+        let (_dir, power) = build(node);
+        (0..5).for_each(|_| Memory::woken(&power.ledger, "muscle", Time(0), Span::from_secs(8)));
+        let wake = Action { timeout: Span::from_mins(10), ..action(1, "power.wake", "node/muscle") };
+        let fault = unknown(power.paced(Pace::new(1_000.0)).apply(Time(0), &wake).await);
+        assert!(fault.detail.ends_with(words), "{fault}");
+    }
+}
+
+#[test]
+fn the_configuration_of_the_first_release_stands_and_names_one_verb() {
+    let node = json!({ "mac": "00:11:22:33:44:55", "probe": { "tcp": "muscle:22" }, "boot_timeout": "3m" });
+    let (_dir, power) = build(node);
+    assert_eq!(power.spec().verbs.iter().map(|spec| spec.verb.to_string()).collect::<Vec<_>>(), ["power.wake"]);
+    let planned = power.preview(&action(1, "power.wake", "node/muscle")).unwrap();
+    assert_eq!(planned.len(), 2);
+    assert_eq!(planned[1].call, "udp 255.255.255.255:9: 3 magic packets for 00:11:22:33:44:55 at 0s, 30s, 1m30s");
+    assert!(planned[1].writes && !planned[0].writes);
+}
