@@ -175,8 +175,14 @@ fn single_mistakes() {
         ("arbiter: { blast: { dependants_share_max: 2 } }", "1:45 `dependants_share_max` is 2, expected 0 to 1"),
         ("arbiter: { floors: [{ targets: [node/*], min: 2 }] }", "unknown field `min`"),
         ("arbiter: { witnesses: { gateway: ['up{'] } }", "1:25 selector `up{`"),
-        ("arbiter: { calendar: { windows: [{ name: n, rule: deny, classes: [disruptive], from: '25:00', to: '06:00' }] } }", "`25:00` is not a time of day"),
-        ("arbiter: { calendar: { windows: [{ name: n, rule: forbid, classes: [], from: '23:00', to: '06:00' }] } }", "`forbid`, expected one of: allow, deny"),
+        (
+            "arbiter: { calendar: { windows: [{ name: n, rule: deny, classes: [disruptive], from: '25:00', to: '06:00' }] } }",
+            "`25:00` is not a time of day",
+        ),
+        (
+            "arbiter: { calendar: { windows: [{ name: n, rule: forbid, classes: [], from: '23:00', to: '06:00' }] } }",
+            "`forbid`, expected one of: allow, deny",
+        ),
         ("topology: { rules: [{ series: up, from: 'a/{b', edge: runs_on, to: c }] }", "is not a text with labels in braces"),
         ("topology: { links: [{ from: a, edge: hangs_on, to: b }] }", "expected one of: depends_on, runs_on, stores_on, powered_by"),
         ("journal: { bytes_max: -1 }", "1:23 `journal.bytes_max` is -1: expected 0 to"),
