@@ -1,5 +1,5 @@
 //! Gives the build a name: a digest of the sources that decide, so that replay knows whether two builds may differ. Lists the
-//! shipped policies and those of the demo's lab, so that they are part of the binary.
+//! shipped policies, those of the demo's lab, and the shipped playbooks, so that they are part of the binary.
 //!
 //! The name holds no revision and no machine: two checkouts of the same sources have the same name.
 
@@ -20,16 +20,17 @@ fn main() {
         }
     }
     println!("cargo::rustc-env=HOMEOSTAT_BUILD={hash:016x}");
-    list("policies", "shipped.rs");
-    list("labs/classic/policies", "classic.rs");
+    list("policies", "rhai", "shipped.rs");
+    list("labs/classic/policies", "rhai", "classic.rs");
+    list("playbooks", "yaml", "playbooks.rs");
 }
 
-/// Writes an array of (name, text) of every policy in a folder, by name.
-fn list(folder: &str, to: &str) {
+/// Writes an array of (name, text) of every file of one kind in a folder, by name; tests beside them are left out.
+fn list(folder: &str, extension: &str, to: &str) {
     println!("cargo::rerun-if-changed={folder}");
     let mut files = Vec::new();
     collect(Path::new(folder), &mut files);
-    files.retain(|path| path.extension().is_some_and(|e| e == "rhai"));
+    files.retain(|path| path.extension().is_some_and(|e| e == extension) && !path.to_string_lossy().contains(".test."));
     files.sort();
     let lines: Vec<String> = files
         .iter()
@@ -50,7 +51,7 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
         let path = entry.path();
         if path.is_dir() {
             collect(&path, files);
-        } else if path.extension().is_some_and(|e| e == "rs" || e == "rhai") {
+        } else if path.extension().is_some_and(|e| e == "rs" || e == "rhai" || e == "yaml") {
             files.push(path);
         }
     }

@@ -1,4 +1,4 @@
-//! Sends what was admitted, and brings back what the actuators know. The one place where `apply` and `probe` are called.
+//! Sends what was admitted, and brings back what the actuators know. The one place where `apply`, `probe` and `revert` are called.
 //!
 //! Each action runs in a task of its own, within its timeout; a panic in an actuator is caught and is an outcome that nobody
 //! knows. The answer is handed in until the driver has taken it: an outcome must not be lost. An editor breaks this by calling an
@@ -7,7 +7,7 @@
 use crate::clock::Clock;
 use crate::live::Handle;
 use homeostat_kernel::Effect;
-use homeostat_model::{Action, ActionId, Actuator, BoxFuture, Event, Fault, FaultCode, Notice, Outcome, Time};
+use homeostat_model::{Action, Actuator, BoxFuture, Event, Fault, FaultCode, Notice, Outcome, Receipt, Time};
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -34,9 +34,20 @@ pub struct Dispatcher {
     handle: Handle,
 }
 
-enum Call {
+enum Call<'a> {
     Apply,
     Probe,
+    Revert(&'a Receipt),
+}
+
+impl Call<'_> {
+    fn name(&self) -> &'static str {
+        match self {
+            Call::Apply => "apply",
+            Call::Probe => "probe",
+            Call::Revert(_) => "revert",
+        }
+    }
 }
 
 impl Dispatcher {
@@ -52,13 +63,19 @@ impl Dispatcher {
             Effect::Act(admitted) => {
                 tokio::spawn(async move {
                     let outcome = this.call(admitted.action(), Call::Apply).await;
-                    this.hand_in(admitted.action().id, outcome).await;
+                    this.hand_in(Event::Settled(admitted.action().id, outcome)).await;
                 });
             }
             Effect::Probe(action) => {
                 tokio::spawn(async move {
                     let outcome = this.call(&action, Call::Probe).await;
-                    this.hand_in(action.id, outcome).await;
+                    this.hand_in(Event::Settled(action.id, outcome)).await;
+                });
+            }
+            Effect::Revert(reverting) => {
+                tokio::spawn(async move {
+                    let outcome = this.call(reverting.action(), Call::Revert(reverting.receipt())).await;
+                    this.hand_in(Event::Reverted(reverting.action().id, outcome)).await;
                 });
             }
             Effect::Announce(notice) => {
@@ -68,7 +85,7 @@ impl Dispatcher {
         }
     }
 
-    async fn call(&self, action: &Action, call: Call) -> Outcome {
+    async fn call(&self, action: &Action, call: Call<'_>) -> Outcome {
         let now = self.clock.now();
         let Some(actuator) = self.actuators.iter().find(|actuator| knows(actuator.as_ref(), action)) else {
             let fault =
@@ -81,8 +98,9 @@ impl Dispatcher {
                 None => (actuator.apply(now, action), self.clock.patience(action.timeout) + GRACE),
             },
             Call::Probe => (actuator.probe(now, action), PROBE_TIMEOUT),
+            Call::Revert(receipt) => (actuator.revert(now, action, receipt), self.clock.patience(action.timeout) + GRACE),
         };
-        let doing = format!("{} {} on {}", if matches!(call, Call::Apply) { "apply" } else { "probe" }, action.verb, action.target);
+        let doing = format!("{} {} on {}", call.name(), action.verb, action.target);
         match tokio::time::timeout(limit, Caught(future)).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(panic)) => Outcome::Unknown(Fault::new(FaultCode::Internal, doing, format!("the actuator panicked: {panic}"))),
@@ -90,9 +108,9 @@ impl Dispatcher {
         }
     }
 
-    async fn hand_in(&self, id: ActionId, outcome: Outcome) {
+    async fn hand_in(&self, event: Event) {
         loop {
-            match self.handle.submit(Event::Settled(id, outcome.clone())).await {
+            match self.handle.submit(event.clone()).await {
                 Ok(()) | Err(crate::live::Refused::Stopping) => return,
                 // Full, or the journal cannot be written now: after a restart the action would be probed, so trying on is safe.
                 Err(_) => tokio::time::sleep(HAND_IN_AGAIN).await,

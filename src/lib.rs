@@ -17,6 +17,7 @@ pub mod http;
 pub mod journal;
 pub mod live;
 pub mod own_base;
+pub mod playbooks;
 pub mod policy_test;
 pub mod replay;
 pub mod rules;

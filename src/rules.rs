@@ -88,7 +88,8 @@ pub fn rule_set_on(config: &Config, actuators: Vec<ActuatorSpec>, own_base: Vec<
             arbiter.own_base.push(base);
         }
     }
-    Ok(RuleSet { policies: policies(config)?, actuators, arbiter, store: config.store.settings(), ..RuleSet::default() })
+    let playbooks = crate::playbooks::playbooks(config, &actuators)?;
+    Ok(RuleSet { policies: policies(config)?, actuators, arbiter, topology: config.topology.settings(), store: config.store.settings(), playbooks, ..RuleSet::default() })
 }
 
 /// Reads the configuration and the policies again.

@@ -5,7 +5,7 @@
 
 use crate::driver::Core;
 use homeostat_kernel::Effect;
-use homeostat_model::{Action, Event, Notice, Outcome, Span, Time};
+use homeostat_model::{Action, ActionId, Event, Fault, FaultCode, Notice, Outcome, Span, Time};
 use std::collections::BTreeMap;
 
 /// What stands in for the actuators: how long an action takes, and what is known then.
@@ -14,6 +14,11 @@ pub trait StandIn {
     fn apply(&mut self, now: Time, action: &Action) -> (Span, Outcome);
     /// Tells whether it is done.
     fn probe(&mut self, now: Time, action: &Action) -> (Span, Outcome);
+    /// Takes it back.
+    fn revert(&mut self, _now: Time, action: &Action) -> (Span, Outcome) {
+        let fault = Fault::new(FaultCode::NeverStarted, format!("revert {}", action.verb), "the stand-in cannot take anything back");
+        (Span::ZERO, Outcome::NotDone(fault))
+    }
     /// Hears a notice.
     fn announce(&mut self, _now: Time, _notice: &Notice) {}
 }
@@ -36,17 +41,25 @@ pub fn run(core: &mut Core, script: Vec<(Time, Event)>, stand_in: &mut dyn Stand
             None => Event::Tick,
         };
         for effect in core.step(vec![(now, event)]).effects {
-            let (id, (after, outcome)) = match &effect {
-                Effect::Act(admitted) => (admitted.action().id, stand_in.apply(now, admitted.action())),
-                Effect::Probe(action) => (action.id, stand_in.probe(now, action)),
+            let (after, event) = match &effect {
+                Effect::Act(admitted) => settled(admitted.action().id, stand_in.apply(now, admitted.action())),
+                Effect::Probe(action) => settled(action.id, stand_in.probe(now, action)),
+                Effect::Revert(reverting) => {
+                    let (after, outcome) = stand_in.revert(now, reverting.action());
+                    (after, Event::Reverted(reverting.action().id, outcome))
+                }
                 Effect::Announce(notice) => {
                     stand_in.announce(now, notice);
                     continue;
                 }
                 Effect::Record(_) => continue,
             };
-            waiting.insert((now + after, counter), Event::Settled(id, outcome));
+            waiting.insert((now + after, counter), event);
             counter += 1;
         }
     }
+}
+
+fn settled(id: ActionId, (after, outcome): (Span, Outcome)) -> (Span, Event) {
+    (after, Event::Settled(id, outcome))
 }

@@ -279,6 +279,10 @@ impl<'a> Driver<'a> {
                     let (at, what) = self.hands.probe(&self.plant, &action, self.now);
                     self.later(at, what);
                 }
+                Effect::Revert(reverting) => {
+                    let (at, what) = self.hands.revert(&mut self.plant, reverting.action(), self.now);
+                    self.later(at, what);
+                }
                 Effect::Announce(_) | Effect::Record(_) => {}
             }
         }

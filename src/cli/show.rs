@@ -243,6 +243,7 @@ fn record_text(record: &Record) -> String {
         Record::Act { action, attempt } => format!("{}: {} on {}, attempt {attempt}", action.id, action.verb, action.target),
         Record::Probe { action } | Record::Revert { action, .. } => action.to_string(),
         Record::Run { run, step } => format!("{run}: {}", step.text()),
+        Record::Settled { action, outcome } => format!("{action}: {}", crate::http::view::outcome_text(outcome)),
         Record::Closed { action, why, .. } => format!("{action}: {why}"),
         Record::Judged { action, judgement } => format!("{action}: {}", judgement.text),
         Record::Announce(notice) => notice.title.clone(),

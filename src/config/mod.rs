@@ -7,6 +7,7 @@
 //! (that lives in the journal, so that no file can undo a person's stop). An editor breaks it by adding a field without a
 //! doc comment (the schema and `docs/config.md` are made from those), or by showing a literal secret in a message.
 
+pub mod around;
 mod check;
 mod problem;
 mod reference;
@@ -16,10 +17,11 @@ mod sensors;
 mod tests;
 mod tree;
 
+pub use around::TopologyConfig;
 pub use problem::{ConfigError, Problem};
 pub use reference::{reference, schema};
 pub use sections::{
-    ArbiterConfig, JournalConfig, PerClass, PoliciesConfig, PolicyOverrideConfig, SamplesConfig, StoreConfig, WebhooksConfig,
+    ArbiterConfig, JournalConfig, PerClass, PlaybooksConfig, PoliciesConfig, PolicyOverrideConfig, SamplesConfig, StoreConfig, WebhooksConfig,
 };
 pub use sensors::SensorConfig;
 
@@ -66,8 +68,12 @@ pub struct Config {
     pub actuators: ActuatorsConfig,
     /// Where policies come from, and what is changed in them.
     pub policies: PoliciesConfig,
+    /// Where playbooks come from.
+    pub playbooks: PlaybooksConfig,
     /// How proposals are ruled.
     pub arbiter: ArbiterConfig,
+    /// What hangs on what, who else steers what, and what is healthy.
+    pub topology: TopologyConfig,
     /// The limits of the windows in memory.
     pub store: StoreConfig,
     /// How long events and effects are kept.
@@ -89,7 +95,9 @@ impl Default for Config {
             webhooks: WebhooksConfig::default(),
             actuators: ActuatorsConfig::default(),
             policies: PoliciesConfig::default(),
+            playbooks: PlaybooksConfig::default(),
             arbiter: ArbiterConfig::default(),
+            topology: TopologyConfig::default(),
             store: StoreConfig::default(),
             journal: JournalConfig::default(),
             samples: SamplesConfig::default(),
@@ -194,10 +202,40 @@ impl Config {
                 problems.push(Problem::at(tree.find(&["sensors", name]), message));
             }
         }
+        problems.extend(self.around_problems(tree));
         let share = self.arbiter.observer_fault_ratio;
         if !(0.0..=1.0).contains(&share) {
             let node = tree.find(&["arbiter", "observer_fault_ratio"]);
             problems.push(Problem::at(node, format!("`observer_fault_ratio` is {share}, expected 0 to 1")));
+        }
+        problems
+    }
+}
+
+impl Config {
+    /// Selectors, texts with labels, and shares of the topology and of the guards that look along it.
+    fn around_problems(&self, tree: &Node) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        for problem in homeostat_kernel::topology::Source::new(self.topology.settings()).problems() {
+            problems.push(Problem::at(tree.find(&["topology"]), problem.clone()));
+        }
+        let witnesses = &self.arbiter.witnesses;
+        let selectors = witnesses.rules.iter().map(|rule| &rule.series).chain(&witnesses.gateway).chain(&witnesses.reach);
+        let mut found: Vec<String> =
+            selectors.filter_map(|text| homeostat_kernel::store::Selector::parse(text).err()).map(|error| error.to_string()).collect();
+        found.extend(witnesses.rules.iter().filter_map(|rule| homeostat_kernel::topology::Template::parse(&rule.target).err()));
+        problems.extend(found.into_iter().map(|problem| Problem::at(tree.find(&["arbiter", "witnesses"]), problem)));
+        let blast = &self.arbiter.blast;
+        for (name, share) in [("same_kind_share_max", blast.same_kind_share_max), ("dependants_share_max", blast.dependants_share_max)] {
+            if !(0.0..=1.0).contains(&share) {
+                problems.push(Problem::at(tree.find(&["arbiter", "blast", name]), format!("`{name}` is {share}, expected 0 to 1")));
+            }
+        }
+        for window in &self.arbiter.calendar.windows {
+            if window.classes.is_empty() {
+                let text = format!("the window `{}` names no classes: it does nothing", window.name);
+                problems.push(Problem::at(tree.find(&["arbiter", "calendar", "windows"]), text));
+            }
         }
         problems
     }

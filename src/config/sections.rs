@@ -3,8 +3,12 @@
 //! The model's own types carry no schema, so they are mirrored here with every field documented; a test compares the defaults.
 //! Deliberately absent: the plugs' sections.
 
+use super::around::{BlastShape, CalendarShape, DayBudgetShape, FloorShape, RungShape, StormShape, WitnessShape};
 use homeostat_model::rules::OwnBase;
-use homeostat_model::{ArbiterSettings, Arg, Autonomy, Class, PolicyId, PolicyOverride, Span, StoreSettings, Target};
+use homeostat_model::{
+    ArbiterSettings, Arg, Autonomy, BlastSettings, Calendar, Class, DayBudget, Floor, PolicyId, PolicyOverride, Rung, Span, StoreSettings,
+    StormSettings, Target, WitnessSettings,
+};
 use homeostat_sensors::webhook::{WebhookAuthConfig, WebhookLimits};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
@@ -109,6 +113,15 @@ impl PoliciesConfig {
     pub fn overrides(&self) -> BTreeMap<PolicyId, PolicyOverride> {
         self.overrides.iter().map(|(name, change)| (PolicyId::from(name.as_str()), change.clone().into())).collect()
     }
+}
+
+/// Where playbooks come from.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct PlaybooksConfig {
+    /// A folder with `*.yaml` files. Without it: those of the shipped playbooks whose verbs the actuators have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dir: Option<PathBuf>,
 }
 
 /// What is changed in one policy.
@@ -236,6 +249,29 @@ pub struct ArbiterConfig {
     pub concurrent_max: PerClass<u32>,
     /// How many actions of a class may be sent per hour.
     pub per_hour_max: PerClass<u32>,
+    /// What may be spent in a day: minutes of interruption, joules, euros.
+    #[schemars(with = "DayBudgetShape")]
+    pub day: DayBudget,
+    /// How many of which targets must stay healthy.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<FloorShape>")]
+    pub floors: Vec<Floor>,
+    /// How much one wish may take down.
+    #[schemars(with = "BlastShape")]
+    pub blast: BlastSettings,
+    /// When what may be done.
+    #[schemars(with = "CalendarShape")]
+    pub calendar: Calendar,
+    /// Who must see the same before a node is taken down, and what proves that the engine is not cut off.
+    #[schemars(with = "WitnessShape")]
+    pub witnesses: WitnessSettings,
+    /// When much is wrong at once, or much is coming back.
+    #[schemars(with = "StormShape")]
+    pub storm: StormSettings,
+    /// What is tried before what.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<RungShape>")]
+    pub ladder: Vec<Rung>,
 }
 
 impl Default for ArbiterConfig {
@@ -257,6 +293,13 @@ impl Default for ArbiterConfig {
             futility_window: model.futility_window,
             concurrent_max: PerClass::default(),
             per_hour_max: PerClass::default(),
+            day: model.day,
+            floors: model.floors,
+            blast: model.blast,
+            calendar: model.calendar,
+            witnesses: model.witnesses,
+            storm: model.storm,
+            ladder: model.ladder,
         }
     }
 }
@@ -277,6 +320,13 @@ impl ArbiterConfig {
             observer_fault_quiet: self.observer_fault_quiet,
             futility_attempts_max: self.futility_attempts_max,
             futility_window: self.futility_window,
+            day: self.day.clone(),
+            floors: self.floors.clone(),
+            blast: self.blast.clone(),
+            calendar: self.calendar.clone(),
+            witnesses: self.witnesses.clone(),
+            storm: self.storm.clone(),
+            ladder: self.ladder.clone(),
             ..ArbiterSettings::default()
         };
         self.autonomy.over(&mut settings.autonomy);

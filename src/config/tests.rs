@@ -56,6 +56,31 @@ arbiter:
   autonomy: { disruptive: veto }
   per_hour_max: { restore: 3 }
   own_base: [{ target: node/brain, why: runs Prometheus }]
+  day: { disruption_max: 30m, energy_max_joules: 3600000, spend_max_euros: 1.5, euros_per_kwh: 0.31 }
+  floors: [{ targets: [node/*], min_healthy: 2 }]
+  blast: { same_kind_share_max: 0.3, dependants_max: 5, dependants_share_max: 0.4, copies_of: [volume, database] }
+  calendar:
+    utc_offset_minutes: 60
+    windows:
+      - { name: night, rule: deny, classes: [disruptive, irreversible], weekdays: [mon, sun], from: "22:30", to: "06:00" }
+      - { name: sunday, rule: allow, classes: [irreversible], from: "10:00", to: "24:00" }
+  witnesses:
+    rules: [{ domain: plug, series: plug_watts, target: "node/{node}", relation: below, threshold: 8 }]
+    domains_min: 2
+    gateway: ["probe_success{target='gateway'}"]
+    reach: [node_up]
+    age_max: 90s
+  storm: { alerts_max: 9, restores_max: 4, within: 5m, ramp: 2m }
+  ladder: [{ verb: power.reboot, after: restart.rollout, attempts: 2, within: 1h }]
+topology:
+  shipped: true
+  links: [{ from: service/photos, edge: stores_on, to: node/nas }]
+  rules: [{ series: vm_info, from: "guest/{name}", edge: runs_on, to: "node/{host}", if_supported: false }]
+  owners: [{ series: app_info, target: "deployment/{ns}/*", verbs: [scale.*], field: replicas, owner: "Argo CD {name}", instead: open a pull request }]
+  healthy: [{ series: up, target: "service/{job}", relation: above, threshold: 0.5 }]
+  quorums: [{ name: etcd, members: [node/a, node/b, node/c], need: 2 }]
+  targets_max: 500
+  links_max: 900
 store: { retention: 6h }
 journal: { retention: 30d }
 samples:
@@ -80,6 +105,14 @@ fn a_whole_file_is_read() {
     let rules = config.arbiter.settings();
     assert_eq!((rules.autonomy[&Class::Disruptive], rules.autonomy[&Class::Notify]), (Autonomy::Veto, Autonomy::Auto));
     assert_eq!((rules.per_hour_max[&Class::Restore], rules.per_hour_max[&Class::Disruptive]), (3, 6));
+    assert_eq!((rules.day.disruption_max, rules.day.euros(7.2e6)), (Some(Span::from_mins(30)), 0.62));
+    assert_eq!((rules.floors[0].min_healthy, rules.blast.dependants_max, rules.blast.copies_of.len()), (2, 5, 2));
+    assert_eq!((rules.calendar.windows[0].from.0, rules.calendar.windows[1].to.0, rules.calendar.utc_offset_minutes), (1350, 1440, 60));
+    assert_eq!((rules.witnesses.age_max, rules.witnesses.rules[0].domain.as_str()), (Span::from_secs(90), "plug"));
+    assert_eq!((rules.storm.ramp, rules.ladder[0].attempts), (Span::from_mins(2), 2));
+    let (topology, shipped) = (config.topology.settings(), homeostat_model::TopologySettings::shipped());
+    assert_eq!((topology.links.len(), topology.rules.len(), topology.owners.len()), (1, shipped.rules.len() + 1, shipped.owners.len() + 1));
+    assert_eq!((topology.quorums[0].needed(), topology.targets_max, topology.links_max), (2, 500, 900));
     assert_eq!(config.journal_settings().retention, Span::from_hours(30 * 24));
     assert_eq!(config.journal_settings().samples, SampleSettings::default());
     let overrides = config.policies.overrides();
@@ -98,6 +131,7 @@ fn nothing_at_all_is_a_configuration() {
     assert_eq!(config.sensors["host"].kind(), "host");
     assert_eq!(config.data_dir(&outside()), Path::new("/var/lib/homeostat"));
     assert_eq!(config.arbiter.settings(), homeostat_model::ArbiterSettings::default());
+    assert_eq!(config.topology.settings(), homeostat_model::TopologySettings::shipped());
     assert_eq!(config.store.settings(), homeostat_model::StoreSettings::default());
     assert_eq!(config.journal_settings(), JournalSettings::default());
 }
@@ -138,6 +172,19 @@ fn single_mistakes() {
         ("tokens: { a: \"${vault:x}\" }", "1:14 `tokens.a`: `${vault:x}` is not a secret reference"),
         ("sensors: { 'a b': { kind: host } }", "is not a sensor's name"),
         ("arbiter: { observer_fault_ratio: 7 }", "1:34 `observer_fault_ratio` is 7, expected 0 to 1"),
+        ("arbiter: { blast: { dependants_share_max: 2 } }", "1:45 `dependants_share_max` is 2, expected 0 to 1"),
+        ("arbiter: { floors: [{ targets: [node/*], min: 2 }] }", "unknown field `min`"),
+        ("arbiter: { witnesses: { gateway: ['up{'] } }", "1:25 selector `up{`"),
+        (
+            "arbiter: { calendar: { windows: [{ name: n, rule: deny, classes: [disruptive], from: '25:00', to: '06:00' }] } }",
+            "`25:00` is not a time of day",
+        ),
+        (
+            "arbiter: { calendar: { windows: [{ name: n, rule: forbid, classes: [], from: '23:00', to: '06:00' }] } }",
+            "`forbid`, expected one of: allow, deny",
+        ),
+        ("topology: { rules: [{ series: up, from: 'a/{b', edge: runs_on, to: c }] }", "is not a text with labels in braces"),
+        ("topology: { links: [{ from: a, edge: hangs_on, to: b }] }", "expected one of: depends_on, runs_on, stores_on, powered_by"),
         ("journal: { bytes_max: -1 }", "1:23 `journal.bytes_max` is -1: expected 0 to"),
         ("webhooks: { grafana: { bearr: x } }", "`webhooks.grafana` is `bearr`, did you mean `bearer`?"),
         ("webhooks: { grafana: nothing }", "expected one of: none, bearer, basic, grafana_hmac"),

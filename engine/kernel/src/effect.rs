@@ -1,11 +1,11 @@
-//! What the kernel asks for. Only [`Effect::Act`], [`Effect::Probe`] and [`Effect::Announce`] leave the machine; everything else is
+//! What the kernel asks for. Only [`Effect::Act`], [`Effect::Probe`], [`Effect::Revert`] and [`Effect::Announce`] leave the machine; everything else is
 //! recorded. The journal keeps the plain [`Record`] of each, written before the effect is sent.
 //!
 //! An editor breaks this by making [`Admitted`] constructible outside the arbiter.
 
 use homeostat_model::{Action, Notice, Record};
 
-pub use crate::arbiter::Admitted;
+pub use crate::arbiter::{Admitted, Reverting};
 
 /// Everything that the kernel may ask.
 #[derive(Debug)]
@@ -14,6 +14,8 @@ pub enum Effect {
     Act(Admitted),
     /// Ask the actuator whether it is true.
     Probe(Action),
+    /// Take it back, now. Only what was sent can be taken back.
+    Revert(Reverting),
     /// Tell people.
     Announce(Notice),
     /// Write it down; nothing is sent.
@@ -26,6 +28,7 @@ impl Effect {
         match self {
             Effect::Act(admitted) => Record::Act { action: admitted.action().clone(), attempt: admitted.attempt() },
             Effect::Probe(action) => Record::Probe { action: action.id },
+            Effect::Revert(reverting) => Record::Revert { action: reverting.action().id, receipt: reverting.receipt().clone() },
             Effect::Announce(notice) => Record::Announce(notice.clone()),
             Effect::Record(record) => record.clone(),
         }

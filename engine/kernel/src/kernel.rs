@@ -8,6 +8,8 @@ mod acting;
 mod claims;
 mod evaluating;
 mod loading;
+mod running;
+mod steps;
 mod view;
 mod wishes;
 
@@ -47,6 +49,13 @@ pub struct Kernel {
     observer_faults: BTreeMap<String, Time>,
     limits_noted: BTreeMap<String, Time>,
     effects: VecDeque<Effect>,
+    playbooks: BTreeMap<homeostat_model::Verb, crate::playbook::Checked>,
+    /// Expressions of live runs' playbooks, compiled when a run begins or is taken up again.
+    expressions: BTreeMap<ActionId, crate::playbook::Expressions>,
+    /// Runs for which something has changed.
+    stirred: BTreeSet<ActionId>,
+    /// When each live run is looked at again at the latest.
+    run_wakes: BTreeMap<ActionId, Time>,
     stats: Stats,
 }
 
@@ -61,6 +70,8 @@ enum Timer {
     Claim(ActionId),
     /// An observer fault may be over.
     Quiet,
+    /// A run is to be looked at.
+    Run(ActionId),
 }
 
 /// The same limit is noted at most this often.
@@ -86,6 +97,10 @@ impl Kernel {
             observer_faults: BTreeMap::new(),
             limits_noted: BTreeMap::new(),
             effects: VecDeque::new(),
+            playbooks: BTreeMap::new(),
+            expressions: BTreeMap::new(),
+            stirred: BTreeSet::new(),
+            run_wakes: BTreeMap::new(),
             stats: Stats::default(),
         }
     }
@@ -130,7 +145,8 @@ impl Kernel {
                 self.ledger.apply_event(at, &event);
                 self.announce_hands_off(before);
             }
-            Event::Reverted(..) | Event::Tick | Event::ClockJumped { .. } => self.ledger.apply_event(at, &event),
+            Event::Reverted(id, outcome) => self.reverted(id, outcome),
+            Event::Tick | Event::ClockJumped { .. } => self.ledger.apply_event(at, &event),
         }
         self.run_due();
     }
@@ -230,6 +246,7 @@ impl Kernel {
             for action in claims {
                 self.judge_early(action);
             }
+            self.watch_steady();
             self.evaluate_marked();
         }
     }
@@ -245,9 +262,11 @@ impl Kernel {
                 Timer::Probe(action) => self.probe_due(action),
                 Timer::Claim(action) => self.claim_due(action),
                 Timer::Quiet => self.observer_quiet(),
+                Timer::Run(run) => self.stir(run),
             }
         }
         self.run_slots();
+        self.advance_runs();
     }
 
     fn announce_hands_off(&mut self, before: bool) {

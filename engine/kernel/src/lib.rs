@@ -10,11 +10,13 @@ pub mod arbiter;
 pub mod effect;
 pub mod kernel;
 pub mod ledger;
+pub mod playbook;
 pub mod policy;
 pub mod store;
+pub mod topology;
 pub mod units;
 
-pub use effect::{Admitted, Effect};
+pub use effect::{Admitted, Effect, Reverting};
 pub use kernel::{Kernel, Stats};
 pub use ledger::Ledger;
 

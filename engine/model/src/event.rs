@@ -26,6 +26,23 @@ pub enum Command {
     },
     /// The end of hands-off.
     Resume,
+    /// A person's own wish. It is ruled like any other; the order itself is the yes.
+    Wish {
+        /// What.
+        verb: crate::Verb,
+        /// To what.
+        target: crate::Target,
+        /// How.
+        #[serde(default)]
+        args: crate::Args,
+        /// Why, in the person's words.
+        because: String,
+    },
+    /// A person has looked at a stuck run: its targets are free again.
+    Release {
+        /// The run.
+        run: ActionId,
+    },
     /// Takes the futility lock off a symptom.
     Unlock {
         /// The policy's name.

@@ -11,6 +11,7 @@ pub mod arg;
 pub mod event;
 pub mod evidence;
 pub mod fault;
+pub mod guards;
 pub mod name;
 pub mod number;
 pub mod observation;
@@ -23,6 +24,7 @@ pub mod rules;
 pub mod secret;
 pub mod series;
 pub mod time;
+pub mod topology;
 pub mod verdict;
 
 pub use action::{Action, Class, Lease};
@@ -31,6 +33,9 @@ pub use arg::{Arg, Args};
 pub use event::{Command, Event, Ordered};
 pub use evidence::{Evidence, Margin, ReadingValue};
 pub use fault::{Fault, FaultCode};
+pub use guards::{
+    BlastSettings, Calendar, CalendarWindow, DayBudget, DayTime, Floor, Rung, StormSettings, Weekday, WindowRule, WitnessRule, WitnessSettings,
+};
 pub use name::{ActionId, ActuatorId, PolicyId, SensorId, Target, Verb};
 pub use observation::{Health, Observation, Purpose, Sample, SeriesDecl, StampedSample};
 pub use outcome::{Outcome, Receipt};
@@ -42,4 +47,5 @@ pub use rules::{ArbiterSettings, Autonomy, PolicyOverride, PolicySource, RuleSet
 pub use secret::{Secret, VaultRef, read_vault_with};
 pub use series::{Labels, SeriesKey};
 pub use time::{Span, Time};
+pub use topology::{Edge, HealthRule, Link, LinkRule, OwnerRule, Quorum, TopologySettings};
 pub use verdict::{Reason, Ruling, Stance, Verdict};

@@ -14,6 +14,9 @@ pub const PLAYBOOK: &str = "playbook";
 /// The verb of a step that asks a person; it is answered, never sent.
 pub const APPROVE: &str = "playbook.approve";
 
+/// The verb of a step that only waits for its `verify`; it is judged, never sent.
+pub const WAIT: &str = "playbook.wait";
+
 /// One playbook, as its YAML file says it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -97,6 +100,9 @@ pub struct Step {
     /// What must be true afterwards.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verify: Option<Verify>,
+    /// What must be true before it begins and stay true while it runs; where it breaks, the step is taken back at once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steady: Vec<Steady>,
     /// How it is taken back.
     #[serde(default, skip_serializing_if = "Undo::is_default")]
     pub undo: Undo,
@@ -144,6 +150,18 @@ pub struct Verify {
     pub held: Span,
     /// By when, counted from the moment the step was sent.
     pub within: Span,
+}
+
+/// A steady state: the newest sample of exactly one series is on one side of a threshold. What is not known is not steady.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Steady {
+    /// A selector that names one series.
+    pub series: String,
+    /// The side.
+    pub relation: Relation,
+    /// The threshold, in the series' unit.
+    pub threshold: f64,
 }
 
 /// How a step is taken back.

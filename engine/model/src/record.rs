@@ -166,6 +166,13 @@ pub enum Record {
         /// What.
         step: RunMove,
     },
+    /// The kernel itself knows how it ended: runs, and steps that are never sent.
+    Settled {
+        /// The action.
+        action: ActionId,
+        /// How.
+        outcome: crate::Outcome,
+    },
     /// It ends without an outcome.
     Closed {
         /// The action.
@@ -197,6 +204,7 @@ impl Record {
             Record::Probe { .. } => "probe",
             Record::Revert { .. } => "revert",
             Record::Run { .. } => "run",
+            Record::Settled { .. } => "settled",
             Record::Closed { .. } => "closed",
             Record::Judged { .. } => "judged",
             Record::Announce(_) => "announce",
@@ -211,6 +219,7 @@ impl Record {
             | Record::Probe { action }
             | Record::Revert { action, .. }
             | Record::Closed { action, .. }
+            | Record::Settled { action, .. }
             | Record::Judged { action, .. } => Some(*action),
             Record::Run { run, .. } => Some(*run),
             Record::Act { action, .. } => Some(action.id),

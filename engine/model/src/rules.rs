@@ -1,7 +1,10 @@
 //! What the kernel works by: policies, what actuators can do, and the arbiter's settings. A reload is an event too, so all of it is
 //! plain data that the journal keeps.
 
-use crate::{ActuatorSpec, Arg, Class, Playbook, PolicyId, Span, Target};
+use crate::{
+    ActuatorSpec, Arg, BlastSettings, Calendar, Class, DayBudget, Floor, Playbook, PolicyId, Rung, Span, StormSettings, Target,
+    TopologySettings, WitnessSettings,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -111,6 +114,20 @@ pub struct ArbiterSettings {
     pub concurrent_max: BTreeMap<Class, u32>,
     /// How many actions of a class may be sent per hour.
     pub per_hour_max: BTreeMap<Class, u32>,
+    /// What may be spent in a day.
+    pub day: DayBudget,
+    /// How many of which targets must stay healthy.
+    pub floors: Vec<Floor>,
+    /// How much one wish may take down.
+    pub blast: BlastSettings,
+    /// When what may be done.
+    pub calendar: Calendar,
+    /// Who must see the same before a node is taken down.
+    pub witnesses: WitnessSettings,
+    /// When much is wrong at once.
+    pub storm: StormSettings,
+    /// What is tried before what.
+    pub ladder: Vec<Rung>,
 }
 
 impl Default for ArbiterSettings {
@@ -138,6 +155,13 @@ impl Default for ArbiterSettings {
             futility_window: Span::from_hours(4),
             concurrent_max: BTreeMap::from([(Notify, 8), (Restore, 3), (Reversible, 3), (Disruptive, 1), (Irreversible, 1)]),
             per_hour_max: BTreeMap::from([(Notify, 120), (Restore, 30), (Reversible, 30), (Disruptive, 6), (Irreversible, 2)]),
+            day: DayBudget::default(),
+            floors: Vec::new(),
+            blast: BlastSettings::default(),
+            calendar: Calendar::default(),
+            witnesses: WitnessSettings::default(),
+            storm: StormSettings::default(),
+            ladder: Vec::new(),
         }
     }
 }
@@ -183,6 +207,9 @@ pub struct RuleSet {
     /// The arbiter's settings.
     #[serde(default)]
     pub arbiter: ArbiterSettings,
+    /// What hangs on what.
+    #[serde(default)]
+    pub topology: TopologySettings,
     /// The store's limits.
     #[serde(default)]
     pub store: StoreSettings,

@@ -85,6 +85,7 @@ impl Books {
             Command::Deny { action } => {
                 self.consents.remove(action);
             }
+            Command::Wish { .. } | Command::Release { .. } => {}
         }
     }
 

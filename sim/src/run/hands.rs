@@ -89,6 +89,12 @@ impl Hands {
         last.then(|| Outcome::Unknown(Trouble::new(FaultCode::TimedOut, format!("wait for {}", op.target), "it was not seen in time")))
     }
 
+    /// Takes an action back: no verb of the plant's can, so its playbooks say what undoes their steps.
+    pub(super) fn revert(&mut self, _plant: &mut Plant, action: &Action, now: Time) -> (Time, Pending) {
+        let fault = Trouble::new(FaultCode::NeverStarted, format!("revert {}", action.verb), "the plant has no such verb");
+        (now + Span::from_secs(1), Pending::Event(Event::Reverted(action.id, Outcome::NotDone(fault))))
+    }
+
     /// What a later look says: what is so is done; else whether anything has arrived there.
     pub(super) fn probe(&self, plant: &Plant, action: &Action, now: Time) -> (Time, Pending) {
         let outcome = match self.arrived.get(&action.id) {

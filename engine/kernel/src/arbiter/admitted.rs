@@ -2,7 +2,8 @@
 //! type system, so a refused proposal that falls through to execution does not compile (lesson 11).
 
 use super::Ruled;
-use homeostat_model::{Action, Verdict};
+use crate::ledger::ActionState;
+use homeostat_model::{Action, Outcome, Receipt, Verdict};
 
 /// An action that the arbiter let through. Not `Clone`, not `Deserialize`: it can be neither copied nor read back from a journal.
 #[derive(Debug)]
@@ -25,5 +26,34 @@ impl Admitted {
     /// Which attempt this is, counted from 1. Later attempts only follow the actuator's word that nothing was ever started.
     pub fn attempt(&self) -> u32 {
         self.attempt
+    }
+}
+
+/// The order to take an action back. Like [`Admitted`] it can be neither copied nor read back from a journal, and it can only be made
+/// from an action that was sent: what was never admitted can never be undone.
+#[derive(Debug)]
+pub struct Reverting {
+    action: Action,
+    receipt: Receipt,
+}
+
+impl Reverting {
+    /// Takes back what was sent; `None` if nothing was.
+    pub(crate) fn of(state: &ActionState) -> Option<Reverting> {
+        let receipt = match &state.outcome {
+            Some(Outcome::Done(receipt)) => receipt.clone(),
+            _ => Receipt::default(),
+        };
+        Some(Reverting { action: state.action.clone()?, receipt })
+    }
+
+    /// What was done.
+    pub fn action(&self) -> &Action {
+        &self.action
+    }
+
+    /// What the actuator needs.
+    pub fn receipt(&self) -> &Receipt {
+        &self.receipt
     }
 }

@@ -1,17 +1,25 @@
 //! Proposals to verdicts, through an ordered list of guards. Every guard is asked, every reason is recorded.
 //!
-//! The order matters for reading, not for the verdict; guards whose actuators do not exist yet (foreign owner, floors, blast radius, calendar, witnesses) are
-//! absent, not stubbed. A guard is one file with one function; it sees a [`Case`] and nothing else, so it can be tested alone.
+//! The order matters for reading, not for the verdict. A guard is one file with one function; it sees a [`Case`] and nothing else, so
+//! it can be tested alone. A wish for a playbook is ruled as a whole, by all that its steps would touch ([`Case::touches`]); each step
+//! is ruled again when its turn comes, and what was asked of the whole run (autonomy, cooldown, futility, ladder, hourly and daily
+//! budget, calendar) is then not asked anew.
 //! An editor breaks this by giving a guard state of its own: whatever must be remembered belongs to the ledger.
 
 mod admitted;
 pub mod guards;
+mod touch;
 
-pub use admitted::Admitted;
+pub use admitted::{Admitted, Reverting};
+pub use guards::blast_preview;
+pub use touch::Touch;
 
-use crate::ledger::{Ledger, symptom_of};
+use crate::ledger::Ledger;
+use crate::store::Store;
+use crate::topology::{Source, World};
 use homeostat_model::{
-    Action, ActionId, ActuatorSpec, ArbiterSettings, Class, Lease, Proposal, Reason, Ruling, Span, Stance, Time, Verb, VerbSpec, Verdict,
+    Action, ActionId, ArbiterSettings, Class, Lease, Proposal, Reason, Ruling, Span, Stance, Time, TopologySettings, Verb, VerbSpec,
+    Verdict,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -91,18 +99,14 @@ pub struct Case<'a> {
     pub every: Span,
     /// A person's word, if there is one.
     pub consent: Option<Consent>,
-}
-
-impl Case<'_> {
-    /// The class; what is unknown counts as the worst.
-    pub fn class(&self) -> Class {
-        self.spec.map_or(Class::Irreversible, |spec| spec.class)
-    }
-
-    /// The policy and symptom that this wish belongs to.
-    pub fn symptom(&self) -> (String, String) {
-        symptom_of(self.proposal)
-    }
+    /// The run that this wish is a step of: what was asked of the run is not asked again.
+    pub run: Option<ActionId>,
+    /// What the wish would do; never empty.
+    pub touches: &'a [Touch],
+    /// All verbs that can be done.
+    pub verbs: &'a BTreeMap<Verb, VerbSpec>,
+    /// The windows, and what hangs on what.
+    pub world: &'a World<'a>,
 }
 
 /// A ruling as the arbiter gives it; only this can be sealed.
@@ -118,6 +122,7 @@ pub struct Ruled {
 #[derive(Default)]
 pub struct Arbiter {
     verbs: BTreeMap<Verb, VerbSpec>,
+    topology: Source,
     /// The settings.
     pub settings: ArbiterSettings,
     /// For tests of the checkers: a guard whose word does not count.
@@ -126,11 +131,12 @@ pub struct Arbiter {
 }
 
 impl Arbiter {
-    /// An arbiter for these actuators and settings, in place of this one.
-    pub fn renewed(&self, actuators: &[ActuatorSpec], settings: ArbiterSettings) -> Arbiter {
-        let verbs = actuators.iter().flat_map(|spec| &spec.verbs).map(|verb| (verb.verb.clone(), verb.clone())).collect();
+    /// An arbiter for these verbs and settings, in place of this one.
+    pub fn renewed(&self, verbs: impl IntoIterator<Item = VerbSpec>, settings: ArbiterSettings, topology: TopologySettings) -> Arbiter {
+        let verbs = verbs.into_iter().map(|verb| (verb.verb.clone(), verb)).collect();
         Arbiter {
             verbs,
+            topology: Source::new(topology),
             settings,
             #[cfg(feature = "sabotage")]
             broken: self.broken,
@@ -145,6 +151,21 @@ impl Arbiter {
     /// All verbs that can be done.
     pub fn verbs(&self) -> BTreeSet<&str> {
         self.verbs.keys().map(Verb::as_str).collect()
+    }
+
+    /// All verbs with what is known of them.
+    pub fn specs(&self) -> &BTreeMap<Verb, VerbSpec> {
+        &self.verbs
+    }
+
+    /// Where the topology comes from.
+    pub fn topology(&self) -> &Source {
+        &self.topology
+    }
+
+    /// The world as guards see it at `now`; `epoch` changes with every event.
+    pub fn world<'a>(&'a self, store: &'a Store, now: Time, epoch: u64) -> World<'a> {
+        World::new(&self.topology, store, now, epoch)
     }
 
     /// Asks every guard. The verdict is the strongest stance: deny, shadow, hold (the longest), ask, pass.
@@ -201,3 +222,6 @@ fn verdict_of(reasons: &[Reason]) -> Verdict {
     let asked = stances().filter_map(|s| if let Stance::Ask { by } = s { Some(by) } else { None }).min();
     asked.map_or(Verdict::Admitted, |by| Verdict::AwaitingApproval { by })
 }
+
+#[cfg(test)]
+mod tests;

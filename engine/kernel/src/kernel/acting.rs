@@ -18,6 +18,7 @@ impl Kernel {
             self.ledger.actions().map(|s| (s.id, s.phase, s.claim_due(), s.judgement.is_some())).collect();
         for (id, phase, claim_due, judged) in states {
             match phase {
+                Phase::InFlight | Phase::Probing if self.is_own(id) => self.take_up(id),
                 Phase::InFlight | Phase::Probing => self.probe(id),
                 Phase::Admitted => {
                     self.record(Record::Closed { action: id, closing: Closing::Gone, why: "the engine stopped before it was sent".into() })
@@ -89,6 +90,7 @@ impl Kernel {
                 Outcome::Done(receipt) => receipt.observed.clone(),
             },
         );
+        self.stir_run_of(id);
         self.record(Record::Closed { action: id, closing: Closing::Unresolved, why: format!("nobody can tell what became of it: {said}") });
         let title = self.title(id);
         self.announce(
@@ -113,6 +115,7 @@ impl Kernel {
         if !phase.is_running() {
             self.forget_probe(id);
         }
+        self.stir_run_of(id);
         match (&outcome, phase) {
             (Outcome::Done(_), Phase::Done) => self.judge_delivery(id, true),
             (Outcome::NotDone(fault), Phase::NotDone { .. }) => {
@@ -122,7 +125,9 @@ impl Kernel {
                 }
                 self.unwatch_claim(id);
                 self.judge_delivery(id, false);
-                if class > Class::Notify {
+                // A run tells its own story.
+                let of_run = self.ledger.action(id).is_some_and(|state| state.proposal.origin.run().is_some());
+                if class > Class::Notify && !of_run {
                     let title = self.title(id);
                     self.announce(NoticeKind::Trouble, Some(id), format!("{title}: not done"), fault.to_string());
                 }

@@ -46,9 +46,12 @@ impl Kernel {
             return;
         }
         let title = format!("{id}: {} on {}", state.proposal.verb, state.proposal.target);
+        let state_is_of_run = state.proposal.origin.run().is_some();
         let quiet = state.proposal.verb.actuator() == "notify";
         let claim = state.proposal.claim.as_ref().map_or_else(String::new, ToString::to_string);
         self.stats.judged(held);
+        self.stir_run_of(id);
+        let quiet = quiet || state_is_of_run;
         self.record(Record::Judged { action: id, judgement: Judgement { held, evidence, text: text.clone() } });
         if held == Some(false) && !quiet {
             self.announce(NoticeKind::Trouble, Some(id), format!("{title} did not help"), format!("Claimed: {claim}. {text}"));

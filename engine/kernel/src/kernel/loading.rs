@@ -1,9 +1,10 @@
 //! Rules: loaded as a whole or not at all. A reload keeps the state of what did not change.
 
 use super::Kernel;
+use crate::playbook::{Checked, own_verbs, spec_of};
 use crate::policy::{ForEach, Policy, Subject, Traits, digest};
 use crate::units::SubjectKey;
-use homeostat_model::{Event, Note, Origin, PolicyId, RuleSet, Target};
+use homeostat_model::{Event, Note, Origin, PolicyId, RuleSet, Target, Verb, VerbSpec};
 use std::collections::{BTreeMap, BTreeSet};
 
 impl Kernel {
@@ -18,6 +19,7 @@ impl Kernel {
                 Err(more) => errors.extend(more.iter().map(ToString::to_string)),
             }
         }
+        let playbooks = self.check_playbooks(&rules, &mut errors);
         if !errors.is_empty() {
             self.stats.loads_refused += 1;
             self.note(Note::LoadRefused { errors });
@@ -27,13 +29,38 @@ impl Kernel {
         }
         self.ledger.apply_event(self.now, &Event::Loaded(Box::default()));
         self.host.with_store(|store| store.reconfigure(rules.store.clone()));
-        self.arbiter = self.arbiter.renewed(&rules.actuators, rules.arbiter);
+        let actuators = rules.actuators.into_iter().flat_map(|spec| spec.verbs);
+        let verbs = actuators.chain(own_verbs()).chain(playbooks.values().map(|checked| checked.spec.clone()));
+        self.arbiter = self.arbiter.renewed(verbs, rules.arbiter, rules.topology);
+        self.playbooks = playbooks;
         let changed = self.replace_policies(compiled);
         self.remark(&changed);
         let policies = self.policies.values().map(|policy| (policy.id.clone(), policy.digest.clone())).collect();
         self.note(Note::PoliciesLoaded { policies });
         self.protect_inputs();
+        self.stir_all();
         self.evaluate_marked();
+    }
+
+    /// The playbooks of a rule set that may be loaded; the problems of the others go to `errors`.
+    fn check_playbooks(&self, rules: &RuleSet, errors: &mut Vec<String>) -> BTreeMap<Verb, Checked> {
+        let verbs: BTreeMap<&Verb, &VerbSpec> = rules.actuators.iter().flat_map(|spec| &spec.verbs).map(|spec| (&spec.verb, spec)).collect();
+        let names: BTreeSet<&str> = verbs.keys().map(|verb| verb.as_str()).collect();
+        let catalogue = |verb: &Verb| verbs.get(verb).map(|spec| (*spec).clone());
+        let mut sound = BTreeMap::new();
+        for playbook in &rules.playbooks {
+            let problems = crate::playbook::check(playbook, &catalogue, &names, &self.host);
+            if problems.is_empty() {
+                sound.insert(playbook.verb(), Checked { spec: spec_of(playbook, &catalogue), playbook: playbook.clone() });
+            }
+            errors.extend(problems);
+        }
+        sound
+    }
+
+    /// The loaded playbooks, by verb.
+    pub fn playbooks(&self) -> impl Iterator<Item = &Checked> {
+        self.playbooks.values()
     }
 
     /// Checks a rule set without taking it in: every problem as it would be shown.
@@ -45,6 +72,7 @@ impl Kernel {
                 Err(more) => errors.extend(more.iter().map(ToString::to_string)),
             }
         }
+        self.check_playbooks(rules, &mut errors);
         if errors.is_empty() { Ok(sound) } else { Err(errors) }
     }
 

@@ -2,7 +2,9 @@
 
 mod acting;
 mod alerts;
+mod around;
 mod evaluation;
 mod guards;
 mod lab;
 mod recovery;
+mod runs;

@@ -1,11 +1,13 @@
 //! Wishes: ruled on, written down when the ruling changes, sent when admitted, closed when nobody wishes them any more.
 
 use super::{Kernel, Timer};
-use crate::arbiter::{Case, Consent, Ruled};
+use crate::arbiter::{Case, Consent, Ruled, Touch};
 use crate::effect::Effect;
 use crate::ledger::{Phase, Symptom, symptom_of};
+use homeostat_model::playbook::PLAYBOOK;
 use homeostat_model::{
-    ActionId, Autonomy, Closing, Command, Event, Note, NoticeKind, Ordered, Proposal, Reason, Record, Ruling, Span, Time, Verdict,
+    ActionId, Args, Autonomy, Class, Closing, Command, Event, Note, NoticeKind, Ordered, Origin, Proposal, Reason, Record, Ruling, Span, Target,
+    Time, Verb, Verdict,
 };
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
@@ -18,7 +20,12 @@ pub(super) fn plan_hash(proposal: &Proposal) -> String {
 
 impl Kernel {
     /// Rules on a wish and follows the verdict.
-    pub(super) fn wish(&mut self, mut proposal: Proposal) {
+    pub(super) fn wish(&mut self, proposal: Proposal) {
+        self.wish_with(proposal, None);
+    }
+
+    /// The same, with a person's word.
+    pub(super) fn wish_with(&mut self, mut proposal: Proposal, consent: Option<Consent>) {
         let symptom = symptom_of(&proposal);
         let plan = plan_hash(&proposal);
         if proposal.settle.is_none() {
@@ -28,7 +35,7 @@ impl Kernel {
             self.open.get(&symptom).into_iter().flatten().copied().find(|id| self.ledger.action(*id).is_some_and(|s| s.plan == plan));
         let id = known.unwrap_or_else(|| self.ledger.next_action());
         self.wished_at.insert(id, self.now);
-        let ruled = self.rule(&proposal, self.now, None);
+        let ruled = self.rule(&proposal, self.now, consent);
         let before = known.and_then(|id| self.ledger.action(id)).map(|state| (state.phase, state.ruling.clone()));
         // What a yes will rest on: the newest wish behind an open question, and never one from before a hold.
         match before {
@@ -40,7 +47,10 @@ impl Kernel {
 
     fn rule(&self, proposal: &Proposal, wished_at: Time, consent: Option<Consent>) -> Ruled {
         let every = proposal.origin.policy().and_then(|id| self.policies.get(id)).map_or(Span::from_mins(1), |policy| policy.every);
-        self.arbiter.rule(&Case {
+        let touches = self.touches(proposal);
+        self.host.with_store(|store| {
+            let world = self.arbiter.world(store, self.now, self.stats.events);
+            self.arbiter.rule(&Case {
             now: self.now,
             proposal,
             spec: self.arbiter.verb(&proposal.verb),
@@ -50,7 +60,40 @@ impl Kernel {
             wished_at,
             every,
             consent,
+            run: proposal.origin.run(),
+            touches: &touches,
+            verbs: self.arbiter.specs(),
+            world: &world,
         })
+        })
+    }
+
+    /// What a person wishes: the order is the yes.
+    fn wish_of_person(&mut self, by: &str, verb: Verb, target: Target, args: Args, because: String) {
+        let symptom = format!("{verb} {target}");
+        let proposal = Proposal {
+            origin: Origin::Operator(by.to_owned()),
+            symptom,
+            verb,
+            target,
+            args,
+            because,
+            evidence: Vec::new(),
+            claim: None,
+            cooldown: Span::ZERO,
+            settle: None,
+            autonomy: Autonomy::Auto,
+        };
+        self.wish_with(proposal, Some(Consent::Approved { by: by.to_owned() }));
+    }
+
+    /// What a wish would do: itself, or for a playbook all steps that are known beforehand.
+    pub(super) fn touches(&self, proposal: &Proposal) -> Vec<Touch> {
+        if let Some(checked) = self.playbooks.get(&proposal.verb) {
+            return self.touches_of(checked, proposal);
+        }
+        let class = self.arbiter.verb(&proposal.verb).map_or(Class::Irreversible, |spec| spec.class);
+        vec![Touch { verb: proposal.verb.clone(), target: proposal.target.clone(), args: proposal.args.clone(), class }]
     }
 
     fn follow(&mut self, id: ActionId, proposal: Proposal, plan: String, ruled: Ruled, before: Option<(Phase, Ruling)>, attempt: u32) {
@@ -134,6 +177,14 @@ impl Kernel {
     fn act(&mut self, id: ActionId, proposal: &Proposal, ruled: &Ruled, attempt: u32) {
         let Some(admitted) = self.arbiter.seal(self.now, id, proposal, ruled, self.ledger.generation(), attempt) else { return };
         self.forget_open(proposal, id);
+        if proposal.verb.actuator() == PLAYBOOK {
+            // Runs, and steps that are never sent, are the kernel's own: there is no actuator to send them to.
+            self.record(Record::Act { action: admitted.action().clone(), attempt });
+            self.stats.acts += 1;
+            self.watch_claim(id);
+            self.begin_own(id);
+            return;
+        }
         let effect = Effect::Act(admitted);
         self.ledger.apply_record(self.now, &effect.record());
         let Effect::Act(admitted) = &effect else { return };
@@ -199,6 +250,7 @@ impl Kernel {
         } else {
             self.forget_open(&proposal, id);
             self.record(Record::Closed { action: id, closing: Closing::Expired, why: "nobody answered in time".into() });
+            self.stir_run_of(id);
         }
     }
 
@@ -220,7 +272,14 @@ impl Kernel {
         let Ordered { by, command } = ordered;
         let refuse = |kernel: &mut Kernel, why: String| kernel.note(Note::OrderRefused { by: by.clone(), why });
         match command {
-            Command::Pause { .. } | Command::Resume | Command::Unlock { .. } => {}
+            Command::Pause { .. } | Command::Unlock { .. } => {}
+            Command::Resume => self.stir_all(),
+            Command::Wish { verb, target, args, because } => self.wish_of_person(&by, verb, target, args, because),
+            Command::Release { run } => match self.ledger.run(run) {
+                Some(found) if found.end.as_ref().is_some_and(|(_, end, _)| *end == homeostat_model::RunEnd::Stuck) => {}
+                Some(_) => refuse(self, format!("release {run}: it is not stuck")),
+                None => refuse(self, format!("release {run}: there is no such run")),
+            },
             Command::Approve { action, plan } => match self.answerable(action, plan.as_deref()) {
                 Ok(()) => match self.held(action, &by) {
                     // The question stays open; a yes that cannot be followed now must not vanish.
@@ -235,6 +294,7 @@ impl Kernel {
                         self.forget_open(&proposal, action);
                     }
                     self.record(Record::Closed { action, closing: Closing::Refused, why: format!("refused by {by}") });
+                    self.stir_run_of(action);
                 }
                 Err(why) => refuse(self, format!("deny {action}: {why}")),
             },
@@ -267,7 +327,7 @@ impl Kernel {
 
 /// Whether what holds an action passes by itself, soon.
 fn is_short_hold(reason: &Reason) -> bool {
-    matches!(reason.guard.as_str(), "lock" | "budget" | "settling" | "observer_fault")
+    matches!(reason.guard.as_str(), "lock" | "budget" | "settling" | "observer_fault" | "storm" | "floors")
 }
 
 /// What makes two rulings the same to a reader: the verdict and the guard behind it. Times move every time and say nothing new.

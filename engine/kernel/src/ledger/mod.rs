@@ -6,16 +6,20 @@
 
 mod alerts;
 mod phase;
+mod runs;
+mod spent;
 
 pub use alerts::KnownAlert;
 pub use phase::Phase;
+pub use runs::{Reverting, Run, StepPhase};
+pub use spent::Spent;
 
 use alerts::Alerts;
 use homeostat_model::{
     Action, ActionId, Class, Closing, Command, Event, FaultCode, Judgement, Outcome, Proposal, Record, Ruling, Span, Target, Time, Verb,
 };
 use serde::Serialize;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Finished actions kept in memory; older ones are in the journal only.
 pub const ACTIONS_MAX: usize = 1_000;
@@ -78,6 +82,9 @@ pub struct ActionState {
     pub judgement: Option<Judgement>,
     /// What happened, in order.
     pub timeline: VecDeque<(Time, String)>,
+    /// What became of taking it back, if that was ordered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reverting: Option<Reverting>,
     /// When its verb was done on its target before; given back where nothing was ever started.
     #[serde(skip)]
     done_before: Option<(Time, Span)>,
@@ -87,6 +94,11 @@ impl ActionState {
     /// When its claim is due; `None` if it was not sent or claims nothing.
     pub fn claim_due(&self) -> Option<Time> {
         Some(self.sent_at? + self.proposal.claim.as_ref()?.within)
+    }
+
+    fn move_to(&mut self, phase: Phase, running: &mut BTreeSet<ActionId>) {
+        self.phase = phase;
+        if phase.is_running() { running.insert(self.id) } else { running.remove(&self.id) };
     }
 
     fn say(&mut self, at: Time, text: String) {
@@ -103,7 +115,8 @@ pub type Symptom = (String, String);
 
 /// What repeats of one wish are counted under, whatever their label: the policy and its target.
 pub fn symptom_of(proposal: &Proposal) -> Symptom {
-    let policy = proposal.origin.policy().map_or_else(|| "operator".to_owned(), |policy| policy.as_str().to_owned());
+    let other = if proposal.origin.run().is_some() { homeostat_model::playbook::PLAYBOOK } else { "operator" };
+    let policy = proposal.origin.policy().map_or_else(|| other.to_owned(), |policy| policy.as_str().to_owned());
     (policy, proposal.symptom.clone())
 }
 
@@ -122,6 +135,9 @@ pub struct Ledger {
     done: BTreeMap<(Target, Verb), (Time, Span)>,
     sent: BTreeMap<Class, VecDeque<Time>>,
     alerts: Alerts,
+    runs: BTreeMap<ActionId, Run>,
+    /// What is under way, so that guards need not walk all actions.
+    running: BTreeSet<ActionId>,
     illegal_moves: u64,
 }
 
@@ -172,15 +188,15 @@ impl Ledger {
     }
     /// What is under way on a target, notifications aside.
     pub fn running_on(&self, target: &Target) -> Option<(ActionId, &Verb)> {
-        let running = self.actions.values().filter(|state| state.phase.is_running());
-        running
-            .filter_map(|state| state.action.as_ref())
-            .find(|action| action.class > Class::Notify && &action.target == target)
-            .map(|action| (action.id, &action.verb))
+        self.running_on_beside(target, None)
+    }
+    /// Everything that is under way, oldest first.
+    pub fn all_running(&self) -> impl Iterator<Item = &ActionState> {
+        self.running.iter().filter_map(|id| self.actions.get(id))
     }
     /// How many actions of a class are under way.
     pub fn running(&self, class: Class) -> u32 {
-        self.actions.values().filter(|s| s.phase.is_running() && s.action.as_ref().is_some_and(|a| a.class == class)).count() as u32
+        self.all_running().filter(|s| s.action.as_ref().is_some_and(|a| a.class == class)).count() as u32
     }
     /// How many actions of a class were sent since `since`, and when the oldest of them was.
     pub fn sent_since(&self, class: Class, since: Time) -> (u32, Option<Time>) {
@@ -225,11 +241,13 @@ impl Ledger {
                 Command::Unlock { policy, symptom } => {
                     self.attempts.retain(|(p, s), _| p != policy || !(symptom.is_empty() || s == symptom));
                 }
-                Command::Approve { .. } | Command::Deny { .. } => {}
+                Command::Release { run } => self.release(*run),
+                Command::Approve { .. } | Command::Deny { .. } | Command::Wish { .. } => {}
             },
             Event::Alerted(delivery) => self.alerts.take(at, delivery),
             Event::Settled(id, outcome) => self.settle(at, *id, outcome),
-            Event::Reverted(..) | Event::Loaded(_) | Event::Tick | Event::Observed(_) => {}
+            Event::Reverted(id, outcome) => self.reverted(at, *id, outcome),
+            Event::Loaded(_) | Event::Tick | Event::Observed(_) => {}
         }
     }
 
@@ -244,7 +262,7 @@ impl Ledger {
             return;
         };
         match state.phase.settled(outcome) {
-            Ok(phase) => state.phase = phase,
+            Ok(phase) => state.move_to(phase, &mut self.running),
             Err(_) => {
                 self.illegal_moves += 1;
                 return;
@@ -282,6 +300,10 @@ impl Ledger {
 
     /// Takes in what was decided.
     pub fn apply_record(&mut self, at: Time, record: &Record) {
+        if let Record::Settled { action, outcome } = record {
+            self.settle(at, *action, outcome);
+            return;
+        }
         let Some(id) = record.action() else { return };
         let from = self.actions.get(&id).map(|state| state.phase);
         let phase = match Phase::after(from, record) {
@@ -294,9 +316,10 @@ impl Ledger {
         };
         if let Record::Ruled { proposal, ruling, plan, .. } = record {
             self.rule(at, id, proposal, ruling, plan);
+            self.joined_run(id, proposal);
         }
         let Some(state) = self.actions.get_mut(&id) else { return };
-        state.phase = phase;
+        state.move_to(phase, &mut self.running);
         match record {
             Record::Act { action, attempt } => {
                 state.action = Some(action.clone());
@@ -324,7 +347,12 @@ impl Ledger {
                 state.judgement = Some(judgement.clone());
                 state.say(at, format!("claim: {}", judgement.text));
             }
-            Record::Ruled { .. } | Record::Revert { .. } | Record::Run { .. } | Record::Announce(_) | Record::Noted(_) => {}
+            Record::Run { step, .. } => {
+                state.say(at, step.text());
+                self.run_moved(at, id, step);
+            }
+            Record::Revert { .. } => self.revert_sent(at, record),
+            Record::Ruled { .. } | Record::Settled { .. } | Record::Announce(_) | Record::Noted(_) => {}
         }
         self.shed();
     }
@@ -345,6 +373,7 @@ impl Ledger {
             moved_at: at,
             outcome: None,
             judgement: None,
+            reverting: None,
             timeline: VecDeque::new(),
             done_before: None,
         });
@@ -404,7 +433,10 @@ impl Ledger {
         while self.actions.len() > ACTIONS_MAX {
             // What is done and not yet judged is still needed for its claim.
             let unjudged = |s: &ActionState| s.phase == Phase::Done && s.judgement.is_none() && s.proposal.claim.is_some();
-            let finished = self.actions.values().find(|s| !s.phase.is_open() && !s.phase.is_running() && !unjudged(s)).map(|s| s.id);
+            // A live run still needs what its steps did.
+            let needed = |s: &ActionState| s.proposal.origin.run().is_some_and(|run| self.is_live_run(run));
+            let finished =
+                self.actions.values().find(|s| !s.phase.is_open() && !s.phase.is_running() && !unjudged(s) && !needed(s)).map(|s| s.id);
             // What is open is bounded by the policies' targets and stays: whoever wishes it again must find its number.
             let Some(id) = finished else { break };
             self.actions.remove(&id);

@@ -107,9 +107,8 @@ impl Phase {
                 }
                 _ => illegal(),
             },
-            Record::Judged { .. } | Record::Revert { .. } | Record::Run { .. } | Record::Announce(_) | Record::Noted(_) => {
-                from.map_or_else(illegal, Ok)
-            }
+            Record::Settled { .. } => illegal(),
+            Record::Judged { .. } | Record::Revert { .. } | Record::Run { .. } | Record::Announce(_) | Record::Noted(_) => from.map_or_else(illegal, Ok),
         }
     }
 

@@ -365,7 +365,7 @@ impl MapReader<'_> {
 }
 
 /// Calls to functions that neither the language, nor a package, nor the script itself has.
-fn unknown_functions(engine: &Engine, ast: &AST, source: &PolicySource) -> Vec<PolicyError> {
+pub(super) fn unknown_functions(engine: &Engine, ast: &AST, source: &PolicySource) -> Vec<PolicyError> {
     let mut known: BTreeSet<String> = LANGUAGE.iter().map(|name| (*name).to_owned()).collect();
     for signature in engine.gen_fn_signatures(true) {
         known.insert(signature.split(['(', ' ']).next().unwrap_or_default().to_owned());

@@ -7,6 +7,7 @@
 
 mod api;
 mod diagnose;
+mod expression;
 mod host;
 mod load;
 mod reading;
@@ -16,7 +17,9 @@ mod session;
 mod tests;
 
 pub use api::{ApiEntry, reference};
+pub(crate) use diagnose::did_you_mean;
 pub use diagnose::PolicyError;
+pub use expression::{Around, Expression, TEXTS_MAX};
 pub use host::{Evaluated, Evaluation, Host, Subject, Traits};
 pub use load::{ForEach, Policy, digest};
 pub use session::{Op, Seen, Trail};

@@ -1,13 +1,23 @@
 //! How much may be done without a person: the least of what the policy's author and the class allow (lessons 27, 30). Silence is a
-//! no, except where the level is `veto`.
+//! no, except where the level is `veto`. A step was allowed with its run; a playbook's own question is always asked.
 
 use super::{Case, Opinion};
 use crate::arbiter::Consent;
+use homeostat_model::playbook::APPROVE;
 use homeostat_model::{Autonomy, Origin, Stance};
 
 pub(super) fn rule(case: &Case<'_>) -> Opinion {
     if let Origin::Operator(name) = &case.proposal.origin {
         return Opinion::pass(format!("ordered by {name}"));
+    }
+    if case.proposal.verb.as_str() == APPROVE {
+        return match &case.consent {
+            Some(Consent::Approved { by }) => Opinion::pass(format!("approved by {by}")),
+            _ => Opinion { stance: Stance::Ask { by: case.now + case.settings.approval_ttl }, text: "the playbook asks a person".into() },
+        };
+    }
+    if let Some(run) = case.part_of_run() {
+        return Opinion::pass(run);
     }
     let class = case.class();
     let class_max = case.settings.autonomy.get(&class).copied().unwrap_or(Autonomy::Suggest);

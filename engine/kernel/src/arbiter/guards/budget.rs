@@ -1,18 +1,26 @@
-//! So many at once and so many an hour, by class (lesson 17). What is under way counts, and so
-//! does what was sent and is still being asked after.
+//! So many at once and so many an hour, by class (lesson 17); and so much in a day: minutes of interruption, joules, euros. What is
+//! under way counts, and so does what was sent and is still being asked after. A run holds one place for itself, whatever its steps
+//! do; among each other its steps keep the limit too. What a day costs is what the verbs say they cost.
 
 use super::{Case, Opinion};
-use homeostat_model::Span;
+use crate::ledger::Spent;
+use homeostat_model::playbook::PLAYBOOK;
+use homeostat_model::{Class, Cost, Span, Verb};
+
+const DAY: Span = Span::from_hours(24);
 
 pub(super) fn rule(case: &Case<'_>) -> Opinion {
     let class = case.class();
-    let running = case.ledger.running(class);
+    let running = running(case, class);
     let concurrent_max = case.settings.concurrent_max.get(&class).copied().unwrap_or(1);
     if running >= concurrent_max {
         return Opinion::hold(
             case.now + Span::from_secs(10),
             format!("{running} {class} actions are under way, at most {concurrent_max} may be"),
         );
+    }
+    if let Some(run) = case.part_of_run() {
+        return Opinion::pass(run);
     }
     let hour = Span::from_hours(1);
     let (sent, oldest) = case.ledger.sent_since(class, case.now - hour);
@@ -21,5 +29,53 @@ pub(super) fn rule(case: &Case<'_>) -> Opinion {
         let until = oldest.map_or(case.now + hour, |at| at + hour);
         return Opinion::hold(until, format!("{sent} {class} actions were sent within the last hour, at most {per_hour_max} may be"));
     }
+    if let Some(text) = day_is_spent(case) {
+        return Opinion::hold(case.now + hour, text);
+    }
     Opinion::pass(format!("{sent} of {per_hour_max} {class} actions used this hour"))
+}
+
+/// What is under way of a class: runs as one each, actions of their own, and the other steps of the same run.
+fn running(case: &Case<'_>, class: Class) -> u32 {
+    let counted = case.ledger.all_running().filter(|state| {
+        let of_run = state.proposal.origin.run();
+        (of_run.is_none() || of_run == case.run) && Some(state.id) != case.run
+    });
+    counted.filter(|state| state.action.as_ref().is_some_and(|action| action.class == class)).count() as u32
+}
+
+/// What a verb says that it costs. A playbook costs what its steps cost.
+fn cost_of(case: &Case<'_>, verb: &Verb) -> Cost {
+    if verb.actuator() == PLAYBOOK {
+        return Cost::default();
+    }
+    case.verbs.get(verb).map(|spec| spec.cost).unwrap_or_default()
+}
+
+fn day_is_spent(case: &Case<'_>) -> Option<String> {
+    let day = &case.settings.day;
+    if day.disruption_max.is_none() && day.energy_max_joules.is_none() && day.spend_max_euros.is_none() {
+        return None;
+    }
+    let mut mine = Spent::default();
+    for touch in case.touches() {
+        mine.add(cost_of(case, &touch.verb));
+    }
+    let mut spent = case.ledger.spent_since(case.now - DAY, |verb| cost_of(case, verb));
+    if mine.disruption == Span::ZERO && mine.energy_joules <= 0.0 {
+        return None;
+    }
+    if !spent.complete && case.class() >= Class::Disruptive {
+        return Some("more was done within a day than is remembered: what it cost cannot be told".into());
+    }
+    spent.disruption = spent.disruption + mine.disruption;
+    spent.energy_joules += mine.energy_joules;
+    let over = |limit: Option<f64>, value: f64, unit: &str| {
+        limit
+            .filter(|limit| value > *limit)
+            .map(|limit| format!("with it {value:.2} {unit} would be spent within a day, at most {limit:.2} may be"))
+    };
+    over(day.disruption_max.map(|most| most.seconds() / 60.0), spent.disruption.seconds() / 60.0, "minutes of interruption")
+        .or_else(|| over(day.energy_max_joules, spent.energy_joules, "joules"))
+        .or_else(|| over(day.spend_max_euros, day.euros(spent.energy_joules), "euros of energy"))
 }

@@ -11,6 +11,9 @@ pub(super) fn rule(case: &Case<'_>) -> Opinion {
     if case.class() == Class::Notify {
         return Opinion::pass("telling does not count as an attempt");
     }
+    if let Some(run) = case.part_of_run() {
+        return Opinion::pass(run);
+    }
     let symptom = case.symptom();
     let (most, window) = (case.settings.futility_attempts_max, case.settings.futility_window);
     let opposite = case.spec.and_then(|spec| spec.opposite.as_ref());

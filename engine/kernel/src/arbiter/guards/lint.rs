@@ -8,6 +8,12 @@ const CLAIM_WITHIN_MAX: Span = Span::from_hours(24);
 
 pub(super) fn rule(case: &Case<'_>) -> Opinion {
     let proposal = case.proposal;
+    if case.is_inner() {
+        return match case.run {
+            Some(_) => Opinion::pass("a step that is never sent"),
+            None => Opinion::deny(format!("`{}` is a step of playbooks and nothing else", proposal.verb)),
+        };
+    }
     let Some(spec) = case.spec else {
         return Opinion::deny(format!("nobody can do `{}`: no configured actuator has this verb", proposal.verb));
     };
@@ -22,7 +28,9 @@ pub(super) fn rule(case: &Case<'_>) -> Opinion {
         problems.push("no reason was given: add `.because(…)`".into());
     }
     problems.extend(target_problem(case, spec));
-    problems.extend(claim_problem(spec, proposal.claim.as_ref()));
+    // A person's order is its own reason; what came of it is seen all the same.
+    let by_person = matches!(proposal.origin, homeostat_model::Origin::Operator(_));
+    problems.extend(claim_problem(spec, proposal.claim.as_ref(), case.run.is_some() || by_person));
     if problems.is_empty() { Opinion::pass("well formed") } else { Opinion::deny(problems.join("; ")) }
 }
 
@@ -42,9 +50,10 @@ fn target_problem(case: &Case<'_>, spec: &VerbSpec) -> Option<String> {
     Some(format!("`{}` does not know `{target}` (it knows: {})", spec.verb, names.join(", ")))
 }
 
-fn claim_problem(spec: &VerbSpec, claim: Option<&Claim>) -> Option<String> {
+fn claim_problem(spec: &VerbSpec, claim: Option<&Claim>, is_step: bool) -> Option<String> {
     match claim {
-        None if spec.class == Class::Notify => None,
+        // A step is judged by its `verify`, the run by its own claim.
+        None if spec.class == Class::Notify || is_step => None,
         None => Some("no claim was made: add `.claim(…)`, what will be true afterwards".into()),
         Some(claim) if claim.within <= Span::ZERO || claim.within > CLAIM_WITHIN_MAX => {
             Some(format!("the claim is due within {}, expected more than 0 and at most {CLAIM_WITHIN_MAX}", claim.within))

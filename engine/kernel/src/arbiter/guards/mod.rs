@@ -2,22 +2,31 @@
 //! Numbers of lessons are those of `docs/lessons.md`.
 
 mod autonomy;
+mod blast_radius;
 mod budget;
+mod calendar;
 mod cooldown;
+mod floors;
+mod foreign_owner;
 mod freshness;
 mod futility;
 mod hands_off;
+mod ladder;
 mod lint;
 mod lock;
 mod observer_fault;
 mod opposite;
 mod own_base;
 mod settling;
+mod storm;
+mod witnesses;
+
+pub use blast_radius::blast_preview;
 
 use super::{Case, Doubt, Guard, Opinion};
 
 /// All guards, in order.
-pub const GUARDS: [Guard; 12] = [
+pub const GUARDS: [Guard; 19] = [
     Guard { name: "hands_off", doubt: Doubt::FailClosed, doc: "Nothing is sent while hands-off lasts.", rule: hands_off::rule },
     Guard {
         name: "lint",
@@ -34,6 +43,12 @@ pub const GUARDS: [Guard; 12] = [
         rule: observer_fault::rule,
     },
     Guard {
+        name: "storm",
+        doubt: Doubt::FailOpen,
+        doc: "Much wrong at once, or much coming back: one by one, and nothing rough.",
+        rule: storm::rule,
+    },
+    Guard {
         name: "settling",
         doubt: Doubt::FailClosed,
         doc: "Let a target settle; no rough acts after a start or a clock jump.",
@@ -47,13 +62,39 @@ pub const GUARDS: [Guard; 12] = [
         rule: futility::rule,
     },
     Guard {
+        name: "ladder",
+        doubt: Doubt::FailClosed,
+        doc: "A rougher verb waits until the milder one was tried in vain.",
+        rule: ladder::rule,
+    },
+    Guard {
         name: "opposite",
         doubt: Doubt::FailClosed,
         doc: "Doing the opposite soon after, or to and fro, needs a person.",
         rule: opposite::rule,
     },
-    Guard { name: "lock", doubt: Doubt::FailClosed, doc: "One action per target at a time.", rule: lock::rule },
-    Guard { name: "budget", doubt: Doubt::FailClosed, doc: "So many at once, so many an hour, by class.", rule: budget::rule },
+    Guard { name: "lock", doubt: Doubt::FailClosed, doc: "One plan at a time on a target and on all that hangs on it.", rule: lock::rule },
+    Guard {
+        name: "foreign_owner",
+        doubt: Doubt::FailClosed,
+        doc: "A field that somebody else steers is left alone.",
+        rule: foreign_owner::rule,
+    },
+    Guard { name: "floors", doubt: Doubt::FailClosed, doc: "So many must stay healthy; unknown is not healthy.", rule: floors::rule },
+    Guard {
+        name: "blast_radius",
+        doubt: Doubt::FailClosed,
+        doc: "What goes down with it: never the last copy or vote, many only by a person.",
+        rule: blast_radius::rule,
+    },
+    Guard { name: "budget", doubt: Doubt::FailClosed, doc: "So many at once, so many an hour, so much a day.", rule: budget::rule },
+    Guard { name: "calendar", doubt: Doubt::FailClosed, doc: "Maintenance windows and quiet hours.", rule: calendar::rule },
+    Guard {
+        name: "witnesses",
+        doubt: Doubt::FailClosed,
+        doc: "Not cut off itself, and two failure domains see the node.",
+        rule: witnesses::rule,
+    },
     Guard {
         name: "autonomy",
         doubt: Doubt::FailClosed,

@@ -2,7 +2,8 @@
 //! does a target that was sent to and fro again and again within the hour, however patiently.
 
 use super::{Case, Opinion};
-use homeostat_model::{Span, Stance, Verb};
+use crate::ledger::ActionState;
+use homeostat_model::{Span, Stance, Time, Verb};
 
 /// To and fro: so many of the two actions on one target …
 const TO_AND_FRO_MAX: usize = 6;
@@ -24,7 +25,14 @@ pub(super) fn rule(case: &Case<'_>) -> Opinion {
         );
         return Opinion { stance: Stance::Ask { by: case.now + case.settings.approval_ttl }, text };
     }
+    let by_own_run = |at: Time| {
+        let did = |state: &&ActionState| {
+            state.sent_at == Some(at) && &state.proposal.verb == opposite && state.proposal.target == case.proposal.target
+        };
+        case.ledger.actions().rev().find(did).filter(|state| case.is_own(state.id, &state.proposal.origin)).and(case.part_of_run())
+    };
     match case.ledger.last_done(&case.proposal.target, opposite) {
+        Some((at, _)) if by_own_run(at).is_some() => Opinion::pass(case.part_of_run().unwrap_or_default()),
         Some((at, settle)) => {
             let watch = Span(settle.millis().saturating_mul(2));
             if case.now < at + watch {
@@ -45,6 +53,7 @@ pub(super) fn rule(case: &Case<'_>) -> Opinion {
 fn swings(case: &Case<'_>, opposite: &Verb) -> usize {
     let since = case.now - TO_AND_FRO_WITHIN;
     let of_pair = |verb: &Verb| verb == opposite || *verb == case.proposal.verb;
-    let sent = case.ledger.actions().filter(|state| state.sent_at.is_some_and(|at| at > since));
+    let others = case.ledger.actions().filter(|state| !case.is_own(state.id, &state.proposal.origin));
+    let sent = others.filter(|state| state.sent_at.is_some_and(|at| at > since));
     sent.filter(|state| state.proposal.target == case.proposal.target && of_pair(&state.proposal.verb)).count()
 }

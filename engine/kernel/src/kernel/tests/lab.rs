@@ -20,7 +20,8 @@ pub(super) fn at(seconds: i64) -> Time {
     Time(START + seconds * 1000)
 }
 
-/// What can be done in the lab: tell, wake and put to sleep, restart (reversible), reboot (disruptive), wipe (irreversible).
+/// What can be done in the lab: tell, wake and put to sleep, restart (reversible), reboot (disruptive), wipe (irreversible), and, what
+/// the actuator can take back, cordon and drain.
 pub(super) fn actuators() -> Vec<ActuatorSpec> {
     let text = |name: &str, required| ArgSpec { name: name.into(), kind: ArgKind::Text(1000), required, doc: "words".into() };
     let verb = |name: &str, class, settle: i64, opposite: Option<&str>| VerbSpec {
@@ -54,6 +55,13 @@ pub(super) fn actuators() -> Vec<ActuatorSpec> {
                 verb("exec.wipe", Class::Irreversible, 0, None),
             ],
         ),
+        spec(
+            "node",
+            vec![
+                VerbSpec { revertible: true, ..verb("node.cordon", Class::Reversible, 0, None) },
+                VerbSpec { revertible: true, ..verb("node.drain", Class::Disruptive, 0, None) },
+            ],
+        ),
     ]
 }
 
@@ -67,6 +75,7 @@ pub(super) fn easy() -> ArbiterSettings {
         observer_fault_targets_min: 100,
         concurrent_max: Class::ALL.into_iter().map(|class| (class, 100)).collect(),
         per_hour_max: Class::ALL.into_iter().map(|class| (class, 100)).collect(),
+        storm: homeostat_model::StormSettings { alerts_max: 1000, restores_max: 1000, ..Default::default() },
         ..ArbiterSettings::default()
     }
 }
@@ -282,7 +291,8 @@ pub(super) fn text(record: &Record) -> String {
         }
         Record::Probe { action } => format!("{action} probe"),
         Record::Revert { action, .. } => format!("{action} revert"),
-        Record::Run { run, step } => format!("{run} {step:?}"),
+        Record::Run { run, step } => format!("{run} run {}", step.text()),
+        Record::Settled { action, outcome } => format!("{action} settled {}", outcome.name()),
         Record::Closed { action, closing, why } => format!("{action} closed {closing:?}: {why}"),
         Record::Judged { action, judgement } => format!("{action} judged {:?}: {}", judgement.held, judgement.text),
         Record::Announce(notice) => format!("announce {}", notice.title),

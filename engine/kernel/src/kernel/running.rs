@@ -1,0 +1,537 @@
+//! Runs of playbooks: what is done next. Every move is a record first, so a run goes on after a crash where its journal ends.
+//!
+//! Forward: a step begins when all that it comes after have ended, is wished like any action (the guards rule on it), and has ended
+//! well when its outcome is `Done` and its `verify` came true. Back: in reverse order, one at a time; what cannot be taken back, or
+//! of which nobody knows whether it was done, leaves the run *stuck*, which blocks its targets until a person releases it. An editor
+//! breaks this by undoing while something is still in flight, or by taking `Unknown` for `NotDone`.
+
+use super::{Kernel, Timer};
+use crate::effect::{Effect, Reverting};
+use crate::ledger::{ActionState, Phase, Run, StepPhase};
+use crate::playbook::{compile, params_of, undo_of};
+use homeostat_model::playbook::{APPROVE, OnFailure, PLAYBOOK, Step, Undo, WAIT};
+use homeostat_model::{
+    ActionId, Closing, Event, Fault, FaultCode, NoticeKind, Origin, Outcome, Proposal, Receipt, Record, RunEnd, RunMove, Span, Time,
+};
+
+/// Moves of one run at one moment; more wait for the next event.
+const MOVES_MAX: usize = 512;
+/// A run with nothing to wait for is looked at again after this long, in case something was missed.
+const LOOK_AGAIN: Span = Span::from_mins(1);
+/// What a guard holds is asked again after this long, whatever the guard said.
+const HELD_AGAIN: Span = Span::from_secs(10);
+/// How long the actuator may take to answer that it took something back, beyond the action's own timeout.
+const REVERT_GRACE: Span = Span::from_secs(60);
+/// How often taking back is tried, where the actuator says that nothing was started.
+const REVERTS_MAX: u32 = 3;
+/// The wait between two such tries.
+const REVERT_WAIT: Span = Span::from_secs(30);
+
+/// How one instance of a step stands.
+enum Standing {
+    /// It is to be wished now.
+    Due,
+    /// It is under way, or waits for something that will be heard of.
+    Busy,
+    /// It is to be looked at again then.
+    Until(Time),
+    /// It ended well.
+    Well,
+    /// It failed.
+    Bad(String),
+}
+
+impl Kernel {
+    /// Whether an action is the kernel's own business: a run, a question of one, or a wait.
+    pub(super) fn is_own(&self, id: ActionId) -> bool {
+        self.ledger.action(id).is_some_and(|state| state.proposal.verb.actuator() == PLAYBOOK)
+    }
+
+    /// Something has changed for a run.
+    pub(super) fn stir(&mut self, run: ActionId) {
+        self.stirred.insert(run);
+    }
+
+    /// Something has changed for the run that an action is a step of.
+    pub(super) fn stir_run_of(&mut self, id: ActionId) {
+        if let Some(run) = self.ledger.action(id).and_then(|state| state.proposal.origin.run()) {
+            self.stir(run);
+        }
+    }
+
+    /// Every live run is to be looked at.
+    pub(super) fn stir_all(&mut self) {
+        let live: Vec<ActionId> = self.ledger.runs().filter(|run| run.end.is_none()).map(|run| run.id).collect();
+        self.stirred.extend(live);
+    }
+
+    /// An own action was admitted: a run begins, a question is answered, a wait begins.
+    pub(super) fn begin_own(&mut self, id: ActionId) {
+        let Some(state) = self.ledger.action(id) else { return };
+        let verb = state.proposal.verb.clone();
+        if verb.as_str() == APPROVE || verb.as_str() == WAIT {
+            let observed = if verb.as_str() == APPROVE { "a person said yes" } else { "waiting" };
+            self.settle_own(id, Outcome::Done(Receipt { observed: observed.into(), ..Receipt::default() }));
+            return;
+        }
+        let args = state.proposal.args.clone();
+        let Some(playbook) = self.playbooks.get(&verb).map(|checked| checked.playbook.clone()) else { return };
+        let params = params_of(&playbook, &args);
+        self.expressions.insert(id, compile(&playbook, &self.host));
+        self.moved(id, RunMove::Began { playbook: Box::new(playbook), params });
+    }
+
+    /// After a start: what is the kernel's own is taken up where the journal ends.
+    pub(super) fn take_up(&mut self, id: ActionId) {
+        let Some(state) = self.ledger.action(id) else { return };
+        let verb = state.proposal.verb.clone();
+        match self.ledger.run(id) {
+            Some(run) => {
+                let playbook = run.playbook.clone();
+                self.expressions.insert(id, compile(&playbook, &self.host));
+                self.stir(id);
+            }
+            None if matches!(verb.as_str(), APPROVE | WAIT) => self.begin_own(id),
+            // It stopped between the sending and the first move, and the playbook is not loaded yet: nothing was done.
+            None => {
+                let fault = Fault::new(FaultCode::NeverStarted, format!("run {verb}"), "the engine stopped before its first step");
+                self.settle_own(id, Outcome::NotDone(fault));
+            }
+        }
+    }
+
+    fn settle_own(&mut self, id: ActionId, outcome: Outcome) {
+        self.stats.settled(&outcome);
+        let done = matches!(outcome, Outcome::Done(_));
+        self.record(Record::Settled { action: id, outcome });
+        if !done {
+            self.unwatch_claim(id);
+        }
+        self.judge_delivery(id, done);
+        self.stir_run_of(id);
+    }
+
+    fn moved(&mut self, run: ActionId, step: RunMove) {
+        self.record(Record::Run { run, step });
+        self.stir(run);
+    }
+
+    /// An actuator answered after it was told to take an action back.
+    pub(super) fn reverted(&mut self, id: ActionId, outcome: Outcome) {
+        self.ledger.apply_event(self.now, &Event::Reverted(id, outcome));
+        self.stir_run_of(id);
+    }
+
+    /// Moves every stirred run as far as it goes now.
+    pub(super) fn advance_runs(&mut self) {
+        // Before the rules are loaded after a start, no verb is known: steps would be refused for that alone.
+        if self.arbiter.verb(&APPROVE.into()).is_none() {
+            return;
+        }
+        let mut moves = 0;
+        while let Some(id) = self.stirred.pop_first() {
+            while moves < MOVES_MAX && self.move_run(id) {
+                moves += 1;
+            }
+            self.stirred.remove(&id);
+            self.wake_run(id);
+        }
+    }
+
+    /// Sets the one moment at which a run is looked at again at the latest.
+    fn wake_run(&mut self, id: ActionId) {
+        if let Some(at) = self.run_wakes.remove(&id) {
+            self.timers.remove(&(at, Timer::Run(id)));
+        }
+        let Some(run) = self.ledger.run(id).filter(|run| run.end.is_none()) else {
+            self.expressions.remove(&id);
+            return;
+        };
+        let waits = run.playbook.steps.iter().flat_map(|step| self.waits(run, step));
+        let at = waits.chain([run.deadline(), self.now + LOOK_AGAIN]).filter(|at| *at > self.now).min();
+        if let Some(at) = at {
+            self.timers.insert((at, Timer::Run(id)));
+            self.run_wakes.insert(id, at);
+        }
+    }
+
+    fn waits(&self, run: &Run, step: &Step) -> Vec<Time> {
+        let held = |state: &ActionState| matches!(state.phase, Phase::Deferred { .. });
+        let mut waits = Vec::new();
+        if matches!(run.phase(step), StepPhase::Open { .. }) {
+            for instance in 0..run.instances(&step.id).len() {
+                if let Standing::Until(at) = self.standing(run, step, instance) {
+                    waits.push(at);
+                }
+                waits.extend(self.newest(run, step, instance, false).filter(|state| held(state)).map(|_| self.now + HELD_AGAIN));
+            }
+        }
+        if run.undoing.is_some() {
+            waits.push(self.now + REVERT_WAIT);
+        }
+        waits
+    }
+
+    /// One move of a run; whether anything was done.
+    fn move_run(&mut self, id: ActionId) -> bool {
+        let Some(run) = self.ledger.run(id).filter(|run| run.end.is_none()).cloned() else { return false };
+        // Hands off: nothing is sent, forward or back, until a person resumes.
+        if self.ledger.hands_off().is_some() {
+            return false;
+        }
+        if run.undoing.is_some() { self.move_back(&run) } else { self.move_forward(&run) }
+    }
+
+    fn move_forward(&mut self, run: &Run) -> bool {
+        if let Some(turn) = self.turning_point(run) {
+            // What is in flight must land before anything is decided.
+            if self.in_flight(run) {
+                return false;
+            }
+            self.close_waiting(run, "the run goes no further");
+            self.moved(run.id, turn);
+            self.tell_of_end(run.id);
+            return true;
+        }
+        for step in &run.playbook.steps {
+            let moved = match run.phase(step) {
+                StepPhase::Waiting if self.may_begin(run, step) => self.open_step(run, step),
+                StepPhase::Open { .. } => self.work_on(run, step, run.instances(&step.id)),
+                _ => false,
+            };
+            if moved {
+                return true;
+            }
+        }
+        let over = run.playbook.steps.iter().all(|step| !matches!(run.phase(step), StepPhase::Waiting | StepPhase::Open { .. }));
+        if over {
+            let failed = run.playbook.steps.iter().filter(|step| matches!(run.phase(step), StepPhase::Failed { .. })).count();
+            let steps = run.playbook.steps.len();
+            let why = if failed == 0 { format!("all {steps} steps") } else { format!("{steps} steps, {failed} of them failed") };
+            self.moved(run.id, RunMove::Ended { end: RunEnd::Finished, why });
+            self.tell_of_end(run.id);
+        }
+        over
+    }
+
+    /// What ends the way forward: a step whose failure ends the run, or the deadline.
+    fn turning_point(&self, run: &Run) -> Option<RunMove> {
+        let failed = run.playbook.steps.iter().find_map(|step| match (run.phase(step), step.on_failure) {
+            (StepPhase::Failed { .. }, OnFailure::Continue) => None,
+            (StepPhase::Failed { why }, how) => Some((format!("step {} failed: {why}", step.id), how)),
+            _ => None,
+        });
+        match failed {
+            Some((why, OnFailure::Stop)) => Some(RunMove::Ended { end: RunEnd::Stopped, why }),
+            Some((why, _)) => Some(RunMove::Undoing { why }),
+            None if self.now >= run.deadline() => {
+                Some(RunMove::Undoing { why: format!("it was not finished within {}", run.playbook.timeout) })
+            }
+            None => None,
+        }
+    }
+
+    fn actions_of<'a>(&'a self, run: &'a Run) -> impl DoubleEndedIterator<Item = &'a ActionState> {
+        run.actions.iter().filter_map(|id| self.ledger.action(*id))
+    }
+
+    fn in_flight(&self, run: &Run) -> bool {
+        self.actions_of(run).any(|state| state.phase.is_running() && state.proposal.verb.as_str() != WAIT)
+    }
+
+    /// Closes the run's wishes that were not sent.
+    fn close_waiting(&mut self, run: &Run, why: &str) {
+        let waiting: Vec<Proposal> = self.actions_of(run).filter(|s| s.phase.is_open()).map(|s| s.proposal.clone()).collect();
+        for proposal in &waiting {
+            self.close_open(crate::ledger::symptom_of(proposal), &Default::default(), why);
+        }
+    }
+
+    fn may_begin(&self, run: &Run, step: &Step) -> bool {
+        let over = |id: &String| !matches!(run.steps.get(id), None | Some(StepPhase::Waiting | StepPhase::Open { .. }));
+        step.after.iter().all(over)
+    }
+
+    fn open_step(&mut self, run: &Run, step: &Step) -> bool {
+        let id = step.id.clone();
+        let moved = match self.is_needed(run, step).and_then(|needed| Ok((needed, if needed { self.instances(run, step)? } else { Vec::new() }))) {
+            Err(why) => RunMove::Failed { step: id, why },
+            Ok((false, _)) => RunMove::Skipped { step: id, why: format!("not so: {}", step.when.as_deref().unwrap_or_default()) },
+            Ok((true, each)) if each.is_empty() => RunMove::Skipped { step: id, why: "`each` names nothing".into() },
+            Ok((true, each)) => RunMove::Opened { step: id, each },
+        };
+        self.moved(run.id, moved);
+        true
+    }
+
+    fn work_on(&mut self, run: &Run, step: &Step, each: &[String]) -> bool {
+        let standings: Vec<Standing> = (0..each.len()).map(|instance| self.standing(run, step, instance)).collect();
+        let bad = standings.iter().position(|standing| matches!(standing, Standing::Bad(_)));
+        let busy = standings.iter().filter(|standing| matches!(standing, Standing::Busy)).count();
+        if let Some(first) = bad {
+            // No further instance is begun; those under way land first.
+            if busy > 0 {
+                return false;
+            }
+            let Standing::Bad(why) = &standings[first] else { return false };
+            let why = if each.len() > 1 { format!("{}: {why}", each[first]) } else { why.clone() };
+            self.moved(run.id, RunMove::Failed { step: step.id.clone(), why });
+            return true;
+        }
+        let due = standings.iter().position(|standing| matches!(standing, Standing::Due));
+        if let Some(instance) = due.filter(|_| busy < step.concurrent_max as usize) {
+            return self.begin_instance(run, step, instance, &each[instance]);
+        }
+        if standings.iter().all(|standing| matches!(standing, Standing::Well)) {
+            self.moved(run.id, RunMove::Finished { step: step.id.clone() });
+            return true;
+        }
+        false
+    }
+
+    fn begin_instance(&mut self, run: &Run, step: &Step, instance: usize, each: &str) -> bool {
+        let wish = match self.unsteady(run, step, each) {
+            Some(why) => Err(why),
+            None => self.step_proposal(run, step, instance, each),
+        };
+        match wish {
+            Ok(proposal) => {
+                let before = self.newest(run, step, instance, false).map(|state| (state.id, state.phase));
+                self.wish(proposal);
+                // What is deferred again stands as it stood: nothing was done.
+                let run = self.ledger.run(run.id).cloned();
+                run.and_then(|run| self.newest(&run, step, instance, false).map(|state| (state.id, state.phase))) != before
+            }
+            Err(why) => {
+                self.moved(run.id, RunMove::Failed { step: step.id.clone(), why });
+                true
+            }
+        }
+    }
+
+    fn newest(&self, run: &Run, step: &Step, instance: usize, back: bool) -> Option<&ActionState> {
+        let of_run = run.actions.iter().rev().filter_map(|id| self.ledger.action(*id));
+        of_run.into_iter().find(|state| is_part(&state.proposal.origin, &step.id, instance, back))
+    }
+
+    fn attempts(&self, run: &Run, step: &Step, instance: usize) -> usize {
+        self.actions_of(run).filter(|state| state.action.is_some() && is_part(&state.proposal.origin, &step.id, instance, false)).count()
+    }
+
+    fn standing(&self, run: &Run, step: &Step, instance: usize) -> Standing {
+        let Some(state) = self.newest(run, step, instance, false) else { return Standing::Due };
+        let opened = if let StepPhase::Open { at } = run.phase(step) { *at } else { run.began_at };
+        let ends = step.timeout.map(|timeout| opened + timeout);
+        let late = ends.is_some_and(|ends| self.now >= ends);
+        let words = || state.ruling.decided_by().map_or_else(|| "not admitted".to_owned(), |reason| format!("{}: {}", reason.guard, reason.text));
+        match state.phase {
+            Phase::Denied | Phase::Shadowed => Standing::Bad(words()),
+            Phase::Deferred { .. } if late => Standing::Bad(format!("held too long: {}", words())),
+            Phase::Deferred { until } if until > self.now => Standing::Until(ends.map_or(until, |ends| until.min(ends))),
+            Phase::Deferred { .. } => Standing::Due,
+            Phase::Awaiting { .. } | Phase::Admitted | Phase::InFlight | Phase::Probing => Standing::Busy,
+            Phase::Done if state.reverting.is_some() => Standing::Bad("it was taken back while it ran".into()),
+            Phase::Done => match (&state.proposal.claim, &state.judgement) {
+                (None, _) => Standing::Well,
+                (Some(_), None) => Standing::Busy,
+                (Some(_), Some(judgement)) if judgement.held == Some(true) => Standing::Well,
+                (Some(claim), Some(judgement)) => Standing::Bad(format!("not verified: {claim}: {}", judgement.text)),
+            },
+            Phase::NotDone { .. } if (self.attempts(run, step, instance) as u32) < step.retry.attempts && !late => {
+                let again = state.moved_at + step.retry.wait;
+                if again > self.now { Standing::Until(again) } else { Standing::Due }
+            }
+            Phase::NotDone { .. } => Standing::Bad(said(state)),
+            // The engine stopped between the ruling and the sending: nothing was done.
+            Phase::Closed { closing: Closing::Gone } => Standing::Due,
+            Phase::Closed { closing: Closing::Refused } => Standing::Bad("a person said no".into()),
+            Phase::Closed { closing: Closing::Expired } => Standing::Bad("nobody answered in time".into()),
+            Phase::Closed { closing: Closing::Unresolved } => Standing::Bad(format!("nobody can tell what became of it: {}", said(state))),
+        }
+    }
+
+    /// Takes the run back by one move.
+    fn move_back(&mut self, run: &Run) -> bool {
+        if self.in_flight(run) && !self.undoing_something(run) {
+            return false;
+        }
+        let failed = run.taken_back.values().any(|worked| !worked);
+        let next = self.actions_of(run).rev().find(|state| needs_taking_back(state) && !run.taken_back.contains_key(&state.id));
+        let Some(state) = next.filter(|_| !failed) else {
+            let why = run.undoing.as_ref().map_or_else(String::new, |(_, why)| why.clone());
+            let end = if failed { RunEnd::Stuck } else { RunEnd::Undone };
+            self.moved(run.id, RunMove::Ended { end, why });
+            self.tell_of_end(run.id);
+            return true;
+        };
+        let state = state.clone();
+        let Origin::Playbook { step, instance, .. } = &state.proposal.origin else { return false };
+        let Some(step) = run.playbook.step(step).cloned() else { return false };
+        if let Some(moved) = self.take_back(run, &step, *instance as usize, &state) {
+            self.moved(run.id, moved);
+            return true;
+        }
+        false
+    }
+
+    fn undoing_something(&self, run: &Run) -> bool {
+        let flying = self.actions_of(run).filter(|state| state.phase.is_running() && state.proposal.verb.as_str() != WAIT);
+        flying.into_iter().all(|state| matches!(state.proposal.origin, Origin::Playbook { undo: true, .. }))
+    }
+
+    /// What taking one action back has come to; `None`: not over yet.
+    fn take_back(&mut self, run: &Run, step: &Step, instance: usize, state: &ActionState) -> Option<RunMove> {
+        let action = state.id;
+        let not = |why: String| Some(RunMove::NotTakenBack { action, why });
+        if let Some(reverting) = &state.reverting {
+            return match &reverting.outcome {
+                Some(Outcome::Done(receipt)) => Some(RunMove::TakenBack { action, how: receipt.observed.clone() }),
+                Some(Outcome::NotDone(fault)) if fault.code == FaultCode::NeverStarted && reverting.tries < REVERTS_MAX => {
+                    if self.now >= reverting.sent_at + REVERT_WAIT {
+                        self.send_back(state);
+                    }
+                    None
+                }
+                Some(Outcome::NotDone(fault) | Outcome::Unknown(fault)) => not(fault.to_string()),
+                // The answer was lost with the engine: asking again is safe, an actuator takes back at most once and says what it knows.
+                None if self.ledger.started_at().is_some_and(|at| reverting.sent_at < at) => {
+                    self.send_back(state);
+                    None
+                }
+                None => {
+                    let timeout = state.action.as_ref().map_or(Span::ZERO, |action| action.timeout);
+                    let over = self.now > reverting.sent_at + timeout + REVERT_GRACE;
+                    if over { not("the actuator did not answer".into()) } else { None }
+                }
+            };
+        }
+        if matches!(state.phase, Phase::Closed { .. }) {
+            return not(format!("nobody can tell whether it was done: {}", said(state)));
+        }
+        let spec = self.arbiter.verb(&state.proposal.verb).cloned();
+        match undo_of(step, spec.as_ref()) {
+            Undo::Nothing => Some(RunMove::TakenBack { action, how: "there is nothing to take back".into() }),
+            Undo::Revert if spec.is_none_or(|spec| !spec.revertible) => not("its actuator cannot take it back".into()),
+            Undo::Revert => {
+                self.send_back(state);
+                None
+            }
+            Undo::By(by) => self.take_back_by(run, step, instance, action, &by),
+        }
+    }
+
+    fn take_back_by(
+        &mut self,
+        run: &Run,
+        step: &Step,
+        instance: usize,
+        action: ActionId,
+        by: &homeostat_model::playbook::UndoBy,
+    ) -> Option<RunMove> {
+        let not = |why: String| Some(RunMove::NotTakenBack { action, why });
+        let each = run.instances(&step.id).get(instance).cloned().unwrap_or_default();
+        let known = self.newest(run, step, instance, true).map(|state| (state.phase, state.moved_at, said(state), state.ruling.clone()));
+        let wish_again = match &known {
+            None => true,
+            Some((Phase::Deferred { until }, ..)) => *until <= self.now,
+            Some((Phase::Closed { closing: Closing::Gone }, ..)) => true,
+            Some((Phase::NotDone { .. }, at, ..)) => {
+                let tries = self.actions_of(run).filter(|s| s.action.is_some() && is_part(&s.proposal.origin, &step.id, instance, true)).count();
+                (tries as u32) < REVERTS_MAX && self.now >= *at + REVERT_WAIT
+            }
+            _ => false,
+        };
+        if wish_again {
+            return match self.undo_proposal(run, step, instance, &each, by) {
+                Ok(proposal) => {
+                    self.wish(proposal);
+                    None
+                }
+                Err(why) => not(why),
+            };
+        }
+        let (phase, _, said, ruling) = known?;
+        let tries = self.actions_of(run).filter(|s| s.action.is_some() && is_part(&s.proposal.origin, &step.id, instance, true)).count();
+        match phase {
+            Phase::Done => Some(RunMove::TakenBack { action, how: said }),
+            Phase::NotDone { .. } if (tries as u32) < REVERTS_MAX => None,
+            Phase::NotDone { .. } | Phase::Closed { .. } => not(said),
+            Phase::Denied | Phase::Shadowed => {
+                not(ruling.decided_by().map_or_else(String::new, |reason| format!("{}: {}", reason.guard, reason.text)))
+            }
+            _ => None,
+        }
+    }
+
+    /// Tells the actuator to take an action back; the intent is in the ledger before the effect is queued.
+    fn send_back(&mut self, state: &ActionState) {
+        let Some(reverting) = Reverting::of(state) else { return };
+        let effect = Effect::Revert(reverting);
+        self.ledger.apply_record(self.now, &effect.record());
+        self.effects.push_back(effect);
+    }
+
+    /// Fresh samples: where a step's steady state has broken, it is taken back at once.
+    pub(super) fn watch_steady(&mut self) {
+        let mut broken = Vec::new();
+        for run in self.ledger.runs().filter(|run| run.end.is_none() && run.playbook.steps.iter().any(|step| !step.steady.is_empty())) {
+            for state in self.actions_of(run).filter(|state| state.phase.is_running() && state.reverting.is_none()) {
+                let Origin::Playbook { step, instance, undo: false, .. } = &state.proposal.origin else { continue };
+                let Some(step) = run.playbook.step(step) else { continue };
+                let text = run.instances(&step.id).get(*instance as usize).map_or("", String::as_str);
+                if let Some(why) = self.unsteady(run, step, text) {
+                    broken.push((run.id, step.id.clone(), state.id, why));
+                }
+            }
+        }
+        if self.ledger.hands_off().is_some() {
+            return;
+        }
+        for (run, step, action, why) in broken {
+            if let Some(state) = self.ledger.action(action).cloned() {
+                self.send_back(&state);
+                self.moved(run, RunMove::Failed { step, why });
+            }
+        }
+    }
+
+    /// A run that has ended settles its own action, and people hear of it where it did not end well.
+    fn tell_of_end(&mut self, id: ActionId) {
+        let Some((_, end, why)) = self.ledger.run(id).and_then(|run| run.end.clone()) else { return };
+        let title = self.ledger.action(id).map_or_else(|| id.to_string(), |s| format!("{id}: {} on {}", s.proposal.verb, s.proposal.target));
+        let doing = format!("run {title}");
+        match end {
+            RunEnd::Finished => self.settle_own(id, Outcome::Done(Receipt { observed: why, ..Receipt::default() })),
+            RunEnd::Undone | RunEnd::Stopped => {
+                let fault = Fault::new(FaultCode::Failed, doing, format!("{}: {why}", end.name()));
+                self.settle_own(id, Outcome::NotDone(fault));
+                self.announce(NoticeKind::Trouble, Some(id), format!("{title}: {}", end.name()), why);
+            }
+            RunEnd::Stuck => {
+                self.unwatch_claim(id);
+                self.record(Record::Closed { action: id, closing: Closing::Unresolved, why: format!("stuck: {why}") });
+                let text = format!("{why}\nWhat was done could not all be taken back. Its targets are blocked until: homeostat release {id}");
+                self.announce(NoticeKind::Trouble, Some(id), format!("{title} is STUCK"), text);
+            }
+        }
+    }
+}
+
+/// Whether something may have to be taken back: it was done, or nobody knows, or it was told to stop while it ran.
+fn needs_taking_back(state: &ActionState) -> bool {
+    let forward = matches!(state.proposal.origin, Origin::Playbook { undo: false, .. });
+    let left = matches!(state.phase, Phase::Done | Phase::Closed { closing: Closing::Unresolved }) || state.reverting.is_some();
+    forward && left
+}
+
+fn is_part(origin: &Origin, id: &str, number: usize, back: bool) -> bool {
+    matches!(origin, Origin::Playbook { step, instance, undo, .. } if step == id && *instance as usize == number && *undo == back)
+}
+
+fn said(state: &ActionState) -> String {
+    match &state.outcome {
+        Some(Outcome::Done(receipt)) => receipt.observed.clone(),
+        Some(Outcome::NotDone(fault) | Outcome::Unknown(fault)) => fault.to_string(),
+        None => "no answer".into(),
+    }
+}

@@ -1,0 +1,423 @@
+//! Runs of playbooks: forward, back, stuck, and after a crash at every entry.
+
+use super::lab::{Lab, easy, rules};
+use crate::ledger::StepPhase;
+use homeostat_model::playbook::Playbook;
+use homeostat_model::{ActionId, Args, Command, EntryBody, Event, Fault, FaultCode, Outcome, Receipt, Record, RuleSet, RunEnd};
+use std::collections::{BTreeMap, BTreeSet};
+
+fn playbook(value: serde_json::Value) -> Playbook {
+    serde_json::from_value(value).unwrap()
+}
+
+/// Cordon, drain, sleep; each proves itself or is taken back.
+fn sleep() -> Playbook {
+    playbook(serde_json::json!({
+        "id": "node-sleep", "doc": "Puts a node to sleep gracefully.", "target_kinds": ["node"], "timeout": "10m",
+        "opposite": "power.wake",
+        "params": { "how": { "kind": { "text": 100 }, "default": "gently", "doc": "the way" } },
+        "steps": [
+            { "id": "tell", "verb": "notify.send", "args": { "title": "{target_name} goes to sleep" } },
+            { "id": "cordon", "verb": "node.cordon" },
+            { "id": "drain", "verb": "node.drain", "after": ["cordon"], "args": { "how": "{how}" }, "retry": { "attempts": 2, "wait": "10s" } },
+            { "id": "sleep", "verb": "power.sleep", "after": ["drain", "tell"], "undo": { "by": { "verb": "power.wake" } },
+              "verify": { "series": "watts{node='{target_name}'}", "relation": "below", "threshold": 5, "within": "2m" } }
+        ]
+    }))
+}
+
+fn with(playbooks: Vec<Playbook>) -> RuleSet {
+    RuleSet { playbooks, ..rules(easy(), &[]) }
+}
+
+fn lab(playbooks: Vec<Playbook>) -> Lab {
+    let mut lab = Lab::empty();
+    lab.event(0, Event::Started { generation: 1, build: "test".into(), seed: 1 });
+    let said = lab.event(0, Event::Loaded(Box::new(with(playbooks))));
+    assert!(!said.iter().any(|text| text.contains("refused")), "{said:#?}");
+    lab
+}
+
+fn wish(verb: &str, target: &str) -> Command {
+    Command::Wish { verb: verb.into(), target: target.into(), args: Args::new(), because: "a test".into() }
+}
+
+/// The far end: what it says to each verb, and what it was told.
+#[derive(Clone, Default)]
+struct Far {
+    /// `fails`, `hangs`, `stays` (cannot be taken back); everything else is done.
+    moods: BTreeMap<&'static str, &'static str>,
+    applied: BTreeMap<ActionId, u32>,
+    told: Vec<String>,
+    reverted: BTreeSet<ActionId>,
+}
+
+impl Far {
+    fn with(moods: &[(&'static str, &'static str)]) -> Far {
+        Far { moods: moods.iter().copied().collect(), ..Far::default() }
+    }
+
+    fn answer(&mut self, record: &Record, verbs: &BTreeMap<ActionId, String>) -> Option<Event> {
+        let done = |what: &str| Outcome::Done(Receipt { observed: what.into(), undo: BTreeMap::new() });
+        let fault = |code, what: &str| Fault::new(code, "far", what);
+        match record {
+            Record::Act { action, .. } if action.verb.actuator() == "playbook" => None,
+            Record::Act { action, .. } => {
+                *self.applied.entry(action.id).or_default() += 1;
+                self.told.push(action.verb.to_string());
+                match self.moods.get(action.verb.as_str()) {
+                    Some(&"fails") => Some(Event::Settled(action.id, Outcome::NotDone(fault(FaultCode::Failed, "no")))),
+                    Some(&"hangs") => None,
+                    _ => Some(Event::Settled(action.id, done("done"))),
+                }
+            }
+            Record::Probe { action } => {
+                let verb = verbs.get(action).map(String::as_str);
+                let outcome = match (self.applied.contains_key(action), verb.and_then(|verb| self.moods.get(verb))) {
+                    (false, _) => Outcome::NotDone(fault(FaultCode::NeverStarted, "never heard of it")),
+                    (true, Some(&"hangs")) => Outcome::Unknown(fault(FaultCode::TimedOut, "who knows")),
+                    (true, Some(&"fails")) => Outcome::NotDone(fault(FaultCode::Failed, "no")),
+                    (true, _) => done("probed"),
+                };
+                Some(Event::Settled(*action, outcome))
+            }
+            Record::Revert { action, .. } => {
+                let verb = verbs.get(action).cloned().unwrap_or_default();
+                self.told.push(format!("revert {verb}"));
+                let outcome = match self.moods.get(verb.as_str()) {
+                    Some(&"stays") => Outcome::NotDone(fault(FaultCode::Failed, "it cannot be taken back")),
+                    _ => done("as before"),
+                };
+                self.reverted.insert(*action);
+                Some(Event::Reverted(*action, outcome))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Brings what the kernel asked for to the far end, from entry `from` on, until it asks for nothing more.
+fn serve(lab: &mut Lab, far: &mut Far, second: i64, mut from: usize) {
+    let mut verbs: BTreeMap<ActionId, String> = BTreeMap::new();
+    for (_, body) in &lab.entries {
+        if let EntryBody::Effect(Record::Act { action, .. }) = body {
+            verbs.insert(action.id, action.verb.to_string());
+        }
+    }
+    while from < lab.entries.len() {
+        let (_, body) = lab.entries[from].clone();
+        from += 1;
+        if let EntryBody::Effect(record) = &body {
+            if let Record::Act { action, .. } = record {
+                verbs.insert(action.id, action.verb.to_string());
+            }
+            if let Some(event) = far.answer(record, &verbs) {
+                lab.event(second, event);
+            }
+        }
+    }
+}
+
+fn live(lab: &mut Lab, far: &mut Far, seconds: std::ops::Range<i64>, watts: f64) {
+    for second in seconds.step_by(15) {
+        let from = lab.entries.len();
+        lab.observe(second, &[("watts{node='m'}", watts), ("errors{node='m'}", 0.0)]);
+        serve(lab, far, second, from);
+    }
+}
+
+fn end(lab: &Lab) -> Option<(RunEnd, String)> {
+    lab.kernel.ledger().runs().next_back().and_then(|run| run.end.clone()).map(|(_, end, why)| (end, why))
+}
+
+fn steps(lab: &Lab) -> BTreeMap<String, &'static str> {
+    let run = lab.kernel.ledger().runs().next_back().expect("there is a run");
+    run.playbook.steps.iter().map(|step| (step.id.clone(), run.phase(step).name())).collect()
+}
+
+fn begin(lab: &mut Lab, far: &mut Far, second: i64, verb: &str, target: &str) {
+    let from = lab.entries.len();
+    lab.order(second, wish(verb, target));
+    serve(lab, far, second, from);
+}
+
+#[test]
+fn a_run_goes_its_way_in_order_and_its_own_action_says_how_it_ended() {
+    let (mut lab, mut far) = (lab(vec![sleep()]), Far::default());
+    live(&mut lab, &mut far, 15..60, 3.0);
+    begin(&mut lab, &mut far, 60, "playbook.node-sleep", "node/m");
+    live(&mut lab, &mut far, 75..300, 3.0);
+    assert_eq!(far.told, ["notify.send", "node.cordon", "node.drain", "power.sleep"]);
+    assert_eq!(end(&lab).unwrap().0, RunEnd::Finished);
+    assert_eq!(lab.phase(1), "done");
+    let explained = lab.kernel.explain(ActionId(1)).unwrap().text(|at| at.0.to_string());
+    assert!(explained.contains("step drain done"), "{explained}");
+    // The parameter's default reached the step.
+    let drained = lab.kernel.ledger().actions().find(|state| state.proposal.verb.as_str() == "node.drain").unwrap();
+    assert_eq!(drained.proposal.args["how"].as_text(), Some("gently"));
+    assert_eq!(lab.kernel.ledger().illegal_moves(), 0);
+}
+
+#[test]
+fn a_failed_step_takes_back_what_was_done_in_reverse_and_only_after_its_retries() {
+    let (mut lab, mut far) = (lab(vec![sleep()]), Far::with(&[("power.sleep", "fails")]));
+    live(&mut lab, &mut far, 15..60, 30.0);
+    begin(&mut lab, &mut far, 60, "playbook.node-sleep", "node/m");
+    live(&mut lab, &mut far, 75..300, 30.0);
+    assert_eq!(far.told, ["notify.send", "node.cordon", "node.drain", "power.sleep", "revert node.drain", "revert node.cordon"]);
+    let (how, why) = end(&lab).unwrap();
+    assert_eq!(how, RunEnd::Undone);
+    assert!(why.contains("step sleep failed"), "{why}");
+    assert_eq!(lab.phase(1), "not_done");
+
+    let (mut lab, mut far) = (self::lab(vec![sleep()]), Far::with(&[("node.drain", "fails")]));
+    live(&mut lab, &mut far, 15..60, 30.0);
+    begin(&mut lab, &mut far, 60, "playbook.node-sleep", "node/m");
+    live(&mut lab, &mut far, 75..300, 30.0);
+    assert_eq!(far.told, ["notify.send", "node.cordon", "node.drain", "node.drain", "revert node.cordon"]);
+}
+
+#[test]
+fn what_does_not_verify_is_taken_back_by_its_own_undo() {
+    let (mut lab, mut far) = (lab(vec![sleep()]), Far::default());
+    live(&mut lab, &mut far, 15..60, 30.0);
+    begin(&mut lab, &mut far, 60, "playbook.node-sleep", "node/m");
+    live(&mut lab, &mut far, 75..600, 30.0);
+    let told: Vec<&str> = far.told.iter().map(String::as_str).skip(3).collect();
+    assert_eq!(told, ["power.sleep", "power.wake", "revert node.drain", "revert node.cordon"]);
+    assert!(end(&lab).unwrap().1.contains("not verified"), "{:?}", end(&lab));
+}
+
+#[test]
+fn an_undo_that_fails_leaves_it_stuck_blocks_its_targets_only_and_a_person_releases_it() {
+    let (mut lab, mut far) = (lab(vec![sleep()]), Far::with(&[("power.sleep", "fails"), ("node.drain", "stays")]));
+    live(&mut lab, &mut far, 15..60, 30.0);
+    begin(&mut lab, &mut far, 60, "playbook.node-sleep", "node/m");
+    live(&mut lab, &mut far, 75..300, 30.0);
+    assert_eq!(end(&lab).unwrap().0, RunEnd::Stuck);
+    // The way back stops where it failed: what came before may rest on it.
+    assert!(!far.told.contains(&"revert node.cordon".to_owned()), "{:?}", far.told);
+    assert!(lab.entries.iter().any(|(_, body)| matches!(body, EntryBody::Effect(Record::Announce(notice)) if notice.title.contains("STUCK"))));
+
+    let said = lab.order(400, wish("exec.restart", "node/m"));
+    assert!(!said.iter().any(|text| text.contains(" act ")), "a stuck run blocks its target: {said:?}");
+    let said = lab.order(401, wish("exec.restart", "node/other"));
+    assert!(said.iter().any(|text| text.contains(" act exec.restart on node/other")), "and nothing else: {said:?}");
+    lab.order(402, Command::Release { run: ActionId(1) });
+    let said = lab.order(403, wish("exec.restart", "node/m"));
+    assert!(said.iter().any(|text| text.contains(" act exec.restart on node/m")), "{said:?}");
+}
+
+#[test]
+fn unknown_is_never_undone_as_if_it_had_not_happened() {
+    let (mut lab, mut far) = (lab(vec![sleep()]), Far::with(&[("node.drain", "hangs")]));
+    live(&mut lab, &mut far, 15..60, 30.0);
+    begin(&mut lab, &mut far, 60, "playbook.node-sleep", "node/m");
+    live(&mut lab, &mut far, 75..3_000, 30.0);
+    assert_eq!(end(&lab).unwrap().0, RunEnd::Stuck, "{:?} {:?}", end(&lab), far.told);
+    assert_eq!(far.told.iter().filter(|told| *told == "node.drain").count(), 1, "{:?}", far.told);
+}
+
+#[test]
+fn a_question_holds_the_run_until_a_person_answers() {
+    let ask = playbook(serde_json::json!({
+        "id": "upgrade", "doc": "Upgrades.", "timeout": "2h", "steps": [
+            { "id": "cordon", "verb": "node.cordon" },
+            { "id": "ok", "approve": "Upgrade {target_name} now?", "after": ["cordon"] },
+            { "id": "wipe", "verb": "exec.wipe", "after": ["ok"], "undo": "nothing" }
+        ] }));
+    for (yes, told) in [(true, vec!["node.cordon", "exec.wipe"]), (false, vec!["node.cordon", "revert node.cordon"])] {
+        let (mut lab, mut far) = (lab(vec![ask.clone()]), Far::default());
+        live(&mut lab, &mut far, 15..60, 30.0);
+        begin(&mut lab, &mut far, 60, "playbook.upgrade", "node/m");
+        live(&mut lab, &mut far, 75..1_800, 30.0);
+        assert_eq!(end(&lab), None, "it waits");
+        let question = lab.kernel.ledger().actions().find(|state| state.phase.name() == "awaiting_approval").expect("a question");
+        assert_eq!(question.proposal.because, "Upgrade m now?");
+        let (id, from) = (question.id, lab.entries.len());
+        lab.order(1_800, if yes { Command::Approve { action: id, plan: None } } else { Command::Deny { action: id } });
+        serve(&mut lab, &mut far, 1_800, from);
+        live(&mut lab, &mut far, 1_815..1_900, 30.0);
+        assert_eq!(far.told, told);
+        assert_eq!(end(&lab).unwrap().0, if yes { RunEnd::Finished } else { RunEnd::Undone });
+    }
+}
+
+#[test]
+fn steps_fan_out_within_their_limit_and_what_is_not_needed_is_skipped() {
+    let fan = playbook(serde_json::json!({
+        "id": "fan", "doc": "Restarts all pods.", "steps": [
+            { "id": "pods", "verb": "exec.restart", "target": "pod/{each}", "undo": "nothing", "concurrent_max": 2,
+              "each": "all(\"pod{node='m'}\").map(|s| s.label(\"pod\"))" },
+            { "id": "never", "verb": "exec.restart", "undo": "nothing", "when": "series(\"errors{node='m'}\").last() > 0.5" },
+            { "id": "last", "verb": "notify.send", "args": { "title": "x" }, "after": ["pods", "never"], "when": "steps.pods == \"done\"" }
+        ] }));
+    let mut lab = lab(vec![fan]);
+    lab.observe(15, &[("pod{node='m',pod='a'}", 1.0), ("pod{node='m',pod='b'}", 1.0), ("pod{node='m',pod='c'}", 1.0), ("errors{node='m'}", 0.0)]);
+    let said = lab.order(16, wish("playbook.fan", "node/m"));
+    let sent = |said: &[String]| said.iter().filter(|text| text.contains(" act exec.restart")).count();
+    assert_eq!(sent(&said), 2, "two at a time: {said:?}");
+    let first = lab.kernel.ledger().actions().find(|state| state.proposal.target.as_str() == "pod/a").unwrap().id;
+    assert_eq!(sent(&lab.done(17, first.0)), 1);
+    for target in ["pod/b", "pod/c"] {
+        let id = lab.kernel.ledger().actions().find(|state| state.proposal.target.as_str() == target).unwrap().id;
+        lab.done(18, id.0);
+    }
+    assert_eq!(steps(&lab), BTreeMap::from([("pods".to_owned(), "done"), ("never".to_owned(), "skipped"), ("last".to_owned(), "open")]));
+}
+
+#[test]
+fn a_step_whose_need_cannot_be_told_fails() {
+    let blind = playbook(serde_json::json!({
+        "id": "blind", "doc": "x", "steps": [
+            { "id": "cordon", "verb": "node.cordon" },
+            { "id": "drain", "verb": "node.drain", "after": ["cordon"], "when": "series(\"gone{node='m'}\").last() > 0.5" }
+        ] }));
+    let (mut lab, mut far) = (lab(vec![blind]), Far::default());
+    live(&mut lab, &mut far, 15..60, 1.0);
+    begin(&mut lab, &mut far, 60, "playbook.blind", "node/m");
+    assert_eq!(far.told, ["node.cordon", "revert node.cordon"]);
+    assert!(end(&lab).unwrap().1.contains("cannot be told"), "{:?}", end(&lab));
+}
+
+#[test]
+fn a_broken_steady_state_takes_the_step_back_at_the_very_reading() {
+    let drill = playbook(serde_json::json!({
+        "id": "drill", "doc": "x", "timeout": "30m", "steps": [
+            { "id": "chaos", "verb": "node.drain", "steady": [{ "series": "errors{node='m'}", "relation": "below", "threshold": 0.1 }] }
+        ] }));
+    let (mut lab, mut far) = (lab(vec![drill]), Far::with(&[("node.drain", "hangs")]));
+    lab.observe(15, &[("errors{node='m'}", 0.5)]);
+    begin(&mut lab, &mut far, 16, "playbook.drill", "node/m");
+    assert!(far.told.is_empty(), "what is not steady is not tried");
+    assert_eq!(end(&lab).unwrap().0, RunEnd::Undone);
+
+    lab.observe(300, &[("errors{node='m'}", 0.0)]);
+    begin(&mut lab, &mut far, 301, "playbook.drill", "node/m");
+    assert_eq!(far.told, ["node.drain"]);
+    let said = lab.observe(315, &[("errors{node='m'}", 0.5)]);
+    assert!(said.iter().any(|text| text.ends_with(" revert")), "{said:?}");
+    let last = lab.kernel.ledger().actions().next_back().unwrap().id;
+    lab.event(316, Event::Reverted(last, Outcome::Done(Receipt::default())));
+    lab.done(317, last.0);
+    let (how, why) = end(&lab).unwrap();
+    assert_eq!(how, RunEnd::Undone);
+    assert!(why.contains("steady state broke"), "{why}");
+}
+
+#[test]
+fn hands_off_stops_a_run_between_two_steps_and_resume_lets_it_go_on() {
+    let (mut lab, mut far) = (lab(vec![sleep()]), Far::with(&[("node.cordon", "hangs")]));
+    live(&mut lab, &mut far, 15..60, 3.0);
+    begin(&mut lab, &mut far, 60, "playbook.node-sleep", "node/m");
+    lab.order(61, Command::Pause { reason: "wait".into() });
+    let cordon = lab.kernel.ledger().actions().find(|state| state.proposal.verb.as_str() == "node.cordon").unwrap().id;
+    let from = lab.entries.len();
+    lab.done(62, cordon.0);
+    serve(&mut lab, &mut far, 62, from);
+    assert!(!far.told.contains(&"node.drain".to_owned()));
+    let from = lab.entries.len();
+    lab.order(90, Command::Resume);
+    serve(&mut lab, &mut far, 90, from);
+    live(&mut lab, &mut far, 105..300, 3.0);
+    assert_eq!(end(&lab).unwrap().0, RunEnd::Finished, "{:?}", far.told);
+}
+
+#[test]
+fn a_run_that_takes_too_long_is_taken_back() {
+    let slow = playbook(serde_json::json!({
+        "id": "slow", "doc": "x", "timeout": "5m", "steps": [
+            { "id": "cordon", "verb": "node.cordon" },
+            { "id": "wait", "after": ["cordon"], "verify": { "series": "watts{node='m'}", "relation": "below", "threshold": 1, "within": "20m" } }
+        ] }));
+    let (mut lab, mut far) = (lab(vec![slow]), Far::default());
+    live(&mut lab, &mut far, 15..60, 3.0);
+    begin(&mut lab, &mut far, 60, "playbook.slow", "node/m");
+    live(&mut lab, &mut far, 75..600, 3.0);
+    assert_eq!(far.told, ["node.cordon", "revert node.cordon"]);
+    assert!(end(&lab).unwrap().1.contains("not finished within"), "{:?}", end(&lab));
+}
+
+/// The journal is cut after each entry; the engine starts again and the same far end goes on.
+#[test]
+fn a_run_cut_at_each_of_its_entries_ends_finished_or_undone_and_nothing_is_sent_twice() {
+    for (moods, watts) in [(vec![], 3.0), (vec![("power.sleep", "fails")], 30.0), (vec![("node.drain", "hangs")], 3.0), (vec![], 30.0)] {
+        let (mut whole, mut far) = (lab(vec![sleep()]), Far::with(&moods));
+        live(&mut whole, &mut far, 15..60, watts);
+        let first = whole.entries.len();
+        begin(&mut whole, &mut far, 60, "playbook.node-sleep", "node/m");
+        live(&mut whole, &mut far, 75..400, watts);
+        for cut in first..=whole.entries.len() {
+            // What the far end has seen by then: everything that was sent, the last effect perhaps not.
+            for last_was_sent in [true, false] {
+                let mut far = Far::with(&moods);
+                let last = cut - usize::from(!last_was_sent);
+                let mut verbs = BTreeMap::new();
+                for (_, body) in &whole.entries[..last] {
+                    if let EntryBody::Effect(record) = body {
+                        if let Record::Act { action, .. } = record {
+                            verbs.insert(action.id, action.verb.to_string());
+                        }
+                        far.answer(record, &verbs);
+                    }
+                }
+                let at = whole.entries[..cut].last().map_or(60, |(at, _)| (at.0 - super::lab::START) / 1000) + 5;
+                let (mut again, _) = {
+                    let mut again = whole.restarted(cut, at, with(vec![sleep()]));
+                    let from = cut;
+                    serve(&mut again.0, &mut far, at, from);
+                    again
+                };
+                let from = at - at % 15 + 15;
+                live(&mut again, &mut far, from..from + 3_000, watts);
+                let context = format!("{moods:?}, cut after {cut} (sent: {last_was_sent}): {:?} {:?}", far.told, end(&again));
+                assert!(far.applied.values().all(|count| *count == 1), "{context}");
+                match again.kernel.ledger().runs().next_back() {
+                    Some(run) => {
+                        let (_, how, _) = run.end.as_ref().unwrap_or_else(|| panic!("it has not ended: {context}"));
+                        let expected: &[RunEnd] = match (moods.is_empty(), watts > 5.0) {
+                            (true, false) => &[RunEnd::Finished],
+                            (true, true) => &[RunEnd::Undone],
+                            (false, true) => &[RunEnd::Undone],
+                            (false, false) => &[RunEnd::Stuck, RunEnd::Undone],
+                        };
+                        assert!(expected.contains(how), "{context}");
+                        assert!(!run.steps.values().any(|phase| matches!(phase, StepPhase::Open { .. })) || run.undoing.is_some(), "{context}");
+                    }
+                    None => assert!(far.told.is_empty(), "{context}"),
+                }
+                assert_eq!(again.kernel.ledger().illegal_moves(), 0, "{context}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_problem_of_a_playbook_is_said_before_it_is_loaded() {
+    let bad = playbook(serde_json::json!({
+        "id": "Bad", "doc": "", "params": { "unused": { "kind": "bool", "doc": "x" }, "n": { "kind": { "int": [1, 3] }, "default": 7, "doc": "x" } },
+        "steps": [
+            { "id": "a", "verb": "node.cordn", "after": ["b"] },
+            { "id": "b", "verb": "exec.reboot", "after": ["a"], "args": { "hwo": "{n}" } },
+            { "id": "c", "after": ["d"], "verb": "exec.wipe", "undo": "nothing" },
+            { "id": "e" },
+            { "id": "f", "verb": "notify.send", "target": "{taget}", "when": "series(\"x\").lst() > 1" },
+            { "id": "g", "verb": "node.cordon", "verify": { "series": "errors_total", "relation": "below", "threshold": 1, "within": "1m" } },
+            { "id": "h", "verb": "playbook.other" },
+            { "id": "i", "verb": "node.cordon", "when": "false" }
+        ] }));
+    let mut lab = Lab::empty();
+    lab.event(0, Event::Started { generation: 1, build: "test".into(), seed: 1 });
+    let said = lab.event(0, Event::Loaded(Box::new(with(vec![bad, sleep()])))).join("\n");
+    for part in [
+        "small letters", "`doc` is empty", "default of parameter", "did you mean `node.cordon`?", "wait for each other", "no argument `hwo`",
+        "say `undo: nothing`", "there is no such step", "put a step with `approve` before it", "it would do nothing",
+        "there is no parameter `taget`; did you mean `target`?", "there is no function `lst`", "counters never do", "a playbook cannot run playbooks",
+        "parameter `unused` is never used", "needs the argument `title`", "can never be reached",
+    ] {
+        assert!(said.contains(part), "{part} in {said}");
+    }
+    // The sound one is there all the same at the first load.
+    assert_eq!(lab.kernel.playbooks().map(|checked| checked.playbook.id.as_str()).collect::<Vec<_>>(), ["node-sleep"]);
+    assert_eq!(lab.kernel.playbooks().next().unwrap().spec.class, homeostat_model::Class::Disruptive, "as rough as its roughest step");
+}
