@@ -288,11 +288,10 @@ impl Restic {
         if let Some(fault) = asked.await.err().and_then(fault_of) {
             faults.extend(self.verbs.iter().map(|(_, spec)| (spec.verb.clone(), fault.clone())));
         }
-        if let (Some(dir), Some((_, spec))) = (&self.config.scratch, self.verbs.iter().find(|(deed, _)| *deed == Deed::RestoreTest)) {
-            if !dir.is_dir() {
-                let detail = format!("`scratch` {} is not a folder: make it and let this user write there", dir.display());
-                faults.push((spec.verb.clone(), Fault::new(FaultCode::NotFound, "look for the scratch folder", detail)));
-            }
+        let test = self.verbs.iter().find(|(deed, _)| *deed == Deed::RestoreTest);
+        if let (Some(dir), Some((_, spec))) = (self.config.scratch.as_ref().filter(|dir| !dir.is_dir()), test) {
+            let detail = format!("`scratch` {} is not a folder: make it and let this user write there", dir.display());
+            faults.push((spec.verb.clone(), Fault::new(FaultCode::NotFound, "look for the scratch folder", detail)));
         }
         faults
     }

@@ -25,6 +25,8 @@ use std::time::{Duration, Instant};
 const CACHE_MAX: Span = Span::from_hours(1);
 /// How many secrets are cached.
 const CACHED_MAX: usize = 256;
+/// After a vault that did not answer, nobody waits for it again so soon.
+const DOWN_FOR: Duration = Duration::from_secs(10);
 /// The token's header.
 const TOKEN: &str = "x-vault-token";
 
@@ -87,6 +89,15 @@ struct Held {
     token: Option<(String, Instant)>,
     /// All keys of a secret by mount and path, and until when.
     values: BTreeMap<(String, String), (BTreeMap<String, String>, Instant)>,
+    /// Why the vault did not answer, and until when that is believed.
+    down: Option<(String, Instant)>,
+}
+
+/// Why nothing was read.
+struct Miss {
+    text: String,
+    /// Whether the vault did not answer at all.
+    is_down: bool,
 }
 
 /// The reader.
@@ -133,8 +144,14 @@ impl Vault {
         let now = Instant::now();
         held.values.retain(|_, (_, until)| *until > now);
         if !held.values.contains_key(&place) {
+            if let Some((why, _)) = held.down.as_ref().filter(|(_, until)| *until > now) {
+                return Err(format!("{reference}: {why}"));
+            }
             let token = held.token.take().filter(|(_, until)| *until > now);
-            let (token, values) = self.fetch_aside(token, reference)?;
+            let (token, values) = self.fetch_aside(token, reference).map_err(|miss| {
+                held.down = miss.is_down.then(|| (miss.text.clone(), Instant::now() + DOWN_FOR));
+                format!("{reference}: {}", miss.text)
+            })?;
             held.token = token;
             if held.values.len() < CACHED_MAX {
                 held.values.insert(place.clone(), (values.clone(), now + self.config.cache.to_std()));
@@ -145,17 +162,20 @@ impl Vault {
     }
 
     /// Fetches on a thread of its own: the caller may be inside a runtime, which must not be entered twice.
-    fn fetch_aside(&self, token: Option<(String, Instant)>, reference: &VaultRef) -> Result<Fetched, String> {
+    fn fetch_aside(&self, token: Option<(String, Instant)>, reference: &VaultRef) -> Result<Fetched, Miss> {
+        let broken = |text: String| Miss { text, is_down: false };
         let work = || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            let runtime = runtime.map_err(|error| format!("{reference}: no runtime: {error}"))?;
-            runtime.block_on(self.fetch(token, reference))
+            runtime.map_err(|error| broken(format!("no runtime: {error}")))?.block_on(self.fetch(token, reference))
         };
-        std::thread::scope(|scope| scope.spawn(work).join()).unwrap_or_else(|_| Err(format!("{reference}: reading it panicked")))
+        std::thread::scope(|scope| scope.spawn(work).join()).unwrap_or_else(|_| Err(broken("reading it panicked".into())))
     }
 
-    async fn fetch(&self, token: Option<(String, Instant)>, reference: &VaultRef) -> Result<Fetched, String> {
-        let told = |outcome: Outcome| format!("{reference}: {}", fault_of(outcome).map(|fault| fault.detail).unwrap_or_default());
+    async fn fetch(&self, token: Option<(String, Instant)>, reference: &VaultRef) -> Result<Fetched, Miss> {
+        let told = |outcome: Outcome| {
+            let fault = fault_of(outcome).unwrap_or_else(|| Fault::new(FaultCode::Internal, "read the vault", "no fault in a failure"));
+            Miss { is_down: matches!(fault.code, FaultCode::Unreachable | FaultCode::TimedOut), text: fault.detail }
+        };
         let remembered = token.is_some();
         let mut token = match token {
             Some(token) => token,

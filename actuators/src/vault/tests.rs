@@ -86,7 +86,11 @@ async fn what_cannot_be_had_is_named() {
     std::fs::remove_file(dir.path().join("token")).unwrap();
     assert!(vault.read(&reference("kv/lab/telegram#token")).unwrap_err().contains("cannot be read"));
     let (mute, dir) = (HangsUp::start().await, tempfile::tempdir().unwrap());
-    assert!(Vault::new(&config(&mute.url, &dir)).unwrap().read(&reference("kv/x#y")).is_err());
+    let vault = Vault::new(&config(&mute.url, &dir)).unwrap();
+    assert!(vault.read(&reference("kv/x#y")).is_err());
+    let tried = mute.count();
+    assert!(vault.read(&reference("kv/other#y")).is_err());
+    assert_eq!(mute.count(), tried, "nobody waits for it again so soon");
     let closed = ClosedPort::new();
     let url = format!("http://{}", closed.address());
     assert!(Vault::new(&config(&url, &dir)).unwrap().read(&reference("kv/x#y")).is_err());
