@@ -46,7 +46,7 @@ const WHOLE: &str = r#"
     "read_data_subset": "2.5%", "scratch": "/var/lib/homeostat/scratch", "restore_bytes_max": 1000000000, "timeout": "2h"
   },
   "ansible": {
-    "program": "ansible-runner", "data_dir": "/srv/ansible", "work_dir": "/var/lib/homeostat/ansible", "env": { "HOME": "/var/lib/homeostat" },
+    "program": "ansible-runner", "data_dir": "/srv/ansible", "work_dir": "/var/lib/homeostat/ansible", "env": { "HOME": "${env:HOME}" },
     "playbooks": { "patch": { "playbook": "patch.yml", "vars": { "version": "[0-9.]+" }, "revert_playbook": "unpatch.yml" } },
     "class": "disruptive", "timeout": "30m", "settle": "5m"
   },
