@@ -56,12 +56,12 @@ async fn far(before: Value, refusal: Option<(u16, Value)>, phase: &'static str, 
             return answer(*status, body.clone());
         }
         let body = seen.json();
+        let revision = if body["id"] == 3 { "old" } else { "abc" };
         let operation = if path.ends_with("/sync") {
             json!({ "info": body["infos"], "sync": {} })
         } else {
-            json!({ "sync": { "revision": "old" } })
+            json!({ "sync": { "revision": revision } }) // a rollback by REST carries no info
         };
-        let revision = if path.ends_with("/sync") { "abc" } else { "old" };
         state["status"]["operationState"] =
             json!({ "phase": phase, "startedAt": format!("t{}", number + 2), "message": "one or more objects failed", "operation": operation, "syncResult": { "revision": revision } });
         state["status"]["sync"]["status"] = json!("Synced");
