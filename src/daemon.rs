@@ -150,7 +150,7 @@ pub async fn start(launch: Launch) -> anyhow::Result<Running> {
     let specs: Vec<ActuatorSpec> = assembled.actuators.iter().map(|actuator| actuator.spec()).collect();
     let own_base = if is_at_home { own_base::find(&servers(&config), &data) } else { Vec::new() };
     let rules = rules::rule_set_on(&config, specs.clone(), own_base)?;
-    let notify = assembled.notify;
+    let (notify, previews) = (assembled.notify, assembled.actuators.clone());
     let seed = clock.now().millis() as u64;
     let daemon = live::start(Parts {
         dir: data.clone(),
@@ -166,7 +166,7 @@ pub async fn start(launch: Launch) -> anyhow::Result<Running> {
         seed,
         opened: Some((recorder, opened)),
     })?;
-    let serve = crate::http::ServeOptions::new(&config, &data, listen);
+    let serve = crate::http::ServeOptions { actuators: previews, ..crate::http::ServeOptions::new(&config, &data, listen) };
     let bound = crate::http::Server::bind(daemon.handle(), serve).await.and_then(|server| Ok((server.local_addr()?, server)));
     let (listen, server) = match bound {
         Ok(bound) => bound,

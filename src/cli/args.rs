@@ -92,6 +92,38 @@ pub enum Command {
         /// The action's number
         id: String,
     },
+    /// Wish something yourself: the guards rule on it as on any wish, your order is the yes
+    Do {
+        /// What, as `actuator.verb`: `power.wake`, `playbook.node-sleep`
+        verb: String,
+        /// To what, as `kind/name`: `node/nas`
+        target: String,
+        /// How
+        #[arg(value_name = "NAME=VALUE")]
+        args: Vec<String>,
+        /// Why, for the journal
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        because: String,
+    },
+    /// Dry run: every step, what would be sent, what the guards say and what would go down; sends nothing
+    Plan {
+        /// An action's number, or a verb
+        what: String,
+        /// The verb's target
+        target: Option<String>,
+        /// How
+        #[arg(value_name = "NAME=VALUE")]
+        args: Vec<String>,
+    },
+    /// List runs of playbooks
+    Runs,
+    /// Free the targets of a stuck run, after you have looked at them
+    Release {
+        /// The run's number
+        run: String,
+    },
+    /// List the playbooks that can be run
+    Playbooks,
     /// Hands off: sensing goes on, nothing is sent until `resume`
     Pause {
         /// Why

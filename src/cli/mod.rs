@@ -5,6 +5,7 @@
 //! daemon), `show` (how it looks). Deliberately absent: any decision. An editor breaks this by printing to stdout what is not the
 //! answer: scripts read it.
 
+mod acting;
 mod asking;
 mod show;
 mod tools;
@@ -82,6 +83,11 @@ pub async fn run(cli: Cli) -> Ended {
         Command::Actions { limit } => asking::actions(&place, limit, json).await,
         Command::Approve { id, plan } => asking::approve(&place, &id, plan, json).await,
         Command::Deny { id } => asking::deny(&place, &id, json).await,
+        Command::Do { verb, target, args, because } => acting::wish(&place, &verb, &target, &args, &because, json).await,
+        Command::Plan { what, target, args } => acting::plan(&place, &what, target.as_deref(), &args, json).await,
+        Command::Runs => acting::runs(&place, json).await,
+        Command::Release { run } => acting::release(&place, &run, json).await,
+        Command::Playbooks => acting::playbooks(&place, json).await,
         Command::Pause { reason } => asking::pause(&place, &reason.join(" "), json).await,
         Command::Resume => asking::resume(&place, json).await,
         Command::Unlock { policy, symptom } => asking::unlock(&place, &policy, &symptom.unwrap_or_default(), json).await,

@@ -270,7 +270,7 @@ impl Stage {
         let answered = match &command {
             Command::Approve { action, plan } => Some((*action, plan.clone())),
             Command::Deny { action } => Some((*action, None)),
-            Command::Pause { .. } | Command::Resume | Command::Unlock { .. } => None,
+            Command::Pause { .. } | Command::Resume | Command::Unlock { .. } | Command::Wish { .. } | Command::Release { .. } => None,
         };
         if let Some((action, plan)) = answered.clone() {
             handle.ask(move |kernel| kernel.answerable(action, plan.as_deref())).await.map_err(|refused| refused.to_string())??;

@@ -39,7 +39,7 @@ const UNITS_MAX: usize = 1000;
 /// A result whose error is already an answer.
 pub(super) type Answer<T> = Result<T, Response>;
 
-fn refused(refused: Refused) -> Response {
+pub(super) fn refused(refused: Refused) -> Response {
     unavailable(&refused)
 }
 
@@ -178,7 +178,7 @@ pub(super) async fn policy(State(app): State<Arc<App>>, Path(id): Path<String>, 
 // ---- Orders
 
 /// Who orders, and what the body says. An empty body is an empty order.
-async fn order<T: DeserializeOwned>(app: &App, request: Request) -> Answer<(String, T)> {
+pub(super) async fn order<T: DeserializeOwned>(app: &App, request: Request) -> Answer<(String, T)> {
     let (parts, body) = request.into_parts();
     let peer = parts.extensions.get::<Peer>().copied();
     let peer = peer.ok_or_else(|| failure(StatusCode::INTERNAL_SERVER_ERROR, "the connection has no known other end".into()))?;
@@ -198,7 +198,7 @@ async fn order_body<T: DeserializeOwned>(body: Body) -> Answer<T> {
 }
 
 /// Journals an order.
-async fn hand_in(app: &App, by: String, command: Command) -> Answer<()> {
+pub(super) async fn hand_in(app: &App, by: String, command: Command) -> Answer<()> {
     tracing::info!(by, command = ?command, "An order.");
     app.handle.submit(Event::Ordered(Ordered { by, command })).await.map_err(refused)
 }

@@ -7,6 +7,7 @@
 //! route that orders something without asking `auth::operator`, or by answering an order before the journal has it.
 
 mod accept;
+mod acting;
 mod api;
 mod pages;
 mod webhooks;
@@ -29,7 +30,7 @@ use axum::Router;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use homeostat_model::Secret;
+use homeostat_model::{Actuator, Secret};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -40,7 +41,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 const CONNECTIONS_MAX: usize = 256;
 
 /// How to serve. Secrets are fetched when the listeners open.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ServeOptions {
     /// The data directory, for actions that memory no longer has.
     pub data: PathBuf,
@@ -56,6 +57,8 @@ pub struct ServeOptions {
     pub webhooks: WebhooksConfig,
     /// TCP connections at once.
     pub connections_max: usize,
+    /// What dry runs ask for their previews.
+    pub actuators: Vec<Arc<dyn Actuator>>,
 }
 
 impl ServeOptions {
@@ -69,6 +72,7 @@ impl ServeOptions {
             tokens: config.tokens.clone(),
             webhooks: config.webhooks.clone(),
             connections_max: CONNECTIONS_MAX,
+            actuators: Vec::new(),
         }
     }
 }
@@ -83,6 +87,7 @@ pub(crate) struct App {
     webhooks: webhooks::Webhooks,
     answers: Mutex<BTreeMap<&'static str, u64>>,
     connections_refused: AtomicU64,
+    actuators: Vec<Arc<dyn Actuator>>,
 }
 
 impl App {
@@ -99,6 +104,7 @@ impl App {
             webhooks: webhooks::Webhooks::new(&options.webhooks)?,
             answers: Mutex::new(BTreeMap::new()),
             connections_refused: AtomicU64::new(0),
+            actuators: options.actuators.clone(),
         })
     }
 
@@ -145,6 +151,11 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/api/v1/approvals/{id}/deny", post(api::deny))
         .route("/api/v1/policies", get(api::policies))
         .route("/api/v1/policies/{id}", get(api::policy))
+        .route("/api/v1/wishes", post(acting::wish))
+        .route("/api/v1/plan", post(acting::plan))
+        .route("/api/v1/runs", get(acting::runs))
+        .route("/api/v1/runs/{id}/release", post(acting::release))
+        .route("/api/v1/playbooks", get(acting::playbooks))
         .route("/api/v1/pause", post(api::pause))
         .route("/api/v1/resume", post(api::resume))
         .route("/api/v1/unlock", post(api::unlock))

@@ -58,6 +58,11 @@ impl Kernel {
         sound
     }
 
+    /// A loaded playbook, by its verb.
+    pub fn playbook(&self, verb: &Verb) -> Option<&Checked> {
+        self.playbooks.get(verb)
+    }
+
     /// The loaded playbooks, by verb.
     pub fn playbooks(&self) -> impl Iterator<Item = &Checked> {
         self.playbooks.values()

@@ -1,7 +1,7 @@
 //! Wishes: ruled on, written down when the ruling changes, sent when admitted, closed when nobody wishes them any more.
 
 use super::{Kernel, Timer};
-use crate::arbiter::{Case, Consent, Ruled, Touch};
+use crate::arbiter::{Arbiter, Case, Consent, Ruled, Touch};
 use crate::effect::Effect;
 use crate::ledger::{Phase, Symptom, symptom_of};
 use homeostat_model::playbook::PLAYBOOK;
@@ -46,25 +46,37 @@ impl Kernel {
     }
 
     fn rule(&self, proposal: &Proposal, wished_at: Time, consent: Option<Consent>) -> Ruled {
+        self.with_case(proposal, wished_at, consent, |arbiter, case| arbiter.rule(case))
+    }
+
+    /// Shows a wish to the guards, with everything that they may look at.
+    pub(super) fn with_case<T>(
+        &self,
+        proposal: &Proposal,
+        wished_at: Time,
+        consent: Option<Consent>,
+        look: impl FnOnce(&Arbiter, &Case<'_>) -> T,
+    ) -> T {
         let every = proposal.origin.policy().and_then(|id| self.policies.get(id)).map_or(Span::from_mins(1), |policy| policy.every);
         let touches = self.touches(proposal);
         self.host.with_store(|store| {
             let world = self.arbiter.world(store, self.now, self.stats.events);
-            self.arbiter.rule(&Case {
-            now: self.now,
-            proposal,
-            spec: self.arbiter.verb(&proposal.verb),
-            settings: &self.arbiter.settings,
-            ledger: &self.ledger,
-            observer_faults: &self.observer_faults,
-            wished_at,
-            every,
-            consent,
-            run: proposal.origin.run(),
-            touches: &touches,
-            verbs: self.arbiter.specs(),
-            world: &world,
-        })
+            let case = Case {
+                now: self.now,
+                proposal,
+                spec: self.arbiter.verb(&proposal.verb),
+                settings: &self.arbiter.settings,
+                ledger: &self.ledger,
+                observer_faults: &self.observer_faults,
+                wished_at,
+                every,
+                consent,
+                run: proposal.origin.run(),
+                touches: &touches,
+                verbs: self.arbiter.specs(),
+                world: &world,
+            };
+            look(&self.arbiter, &case)
         })
     }
 

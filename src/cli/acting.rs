@@ -1,0 +1,168 @@
+//! A person's own wishes from the command line: `do`, `plan`, `runs`, `release`, `playbooks`.
+//!
+//! Deliberately absent: doing anything here; the daemon rules on a wish, whoever makes it. An editor breaks this by printing less of a
+//! plan than the daemon said.
+
+use super::place::Place;
+use super::show::{clean, json as print_json, table};
+use super::{Ended, Exit};
+use crate::client::{Client, escaped};
+use serde_json::{Map, Value, json};
+
+fn client(place: &Place) -> Client {
+    Client::new(&place.socket)
+}
+
+/// `KEY=VALUE` pairs as an order takes them: texts, which the daemon reads by the verb's schema.
+fn args(pairs: &[String]) -> anyhow::Result<Value> {
+    let read = |pair: &String| {
+        let (name, value) = pair.split_once('=').filter(|(name, _)| !name.is_empty())?;
+        Some((name.to_owned(), Value::String(value.to_owned())))
+    };
+    let mut map = Map::new();
+    for pair in pairs {
+        let (name, value) = read(pair).ok_or_else(|| anyhow::anyhow!("`{}` is no argument: expected NAME=VALUE", clean(pair)))?;
+        map.insert(name, value);
+    }
+    Ok(Value::Object(map))
+}
+
+fn text(value: &Value) -> String {
+    clean(value.as_str().unwrap_or_default())
+}
+
+/// `homeostat do`
+pub(super) async fn wish(place: &Place, verb: &str, target: &str, pairs: &[String], because: &str, as_json: bool) -> Ended {
+    let body = json!({ "verb": verb, "target": target, "args": args(pairs)?, "because": because });
+    let answer: Value = client(place).post("/api/v1/wishes", &body).await?;
+    if as_json {
+        print_json(&answer)?;
+    } else {
+        let action = &answer["action"];
+        let decided = action["decided_by"].as_str().map_or_else(String::new, |why| format!(" ({})", clean(why)));
+        println!("{}: {} on {} is {}{decided}", text(&action["id"]), text(&action["verb"]), text(&action["target"]), text(&action["phase"]));
+    }
+    let denied = answer["action"]["phase"].as_str() == Some("denied");
+    Ok(if denied { Exit::Failed } else { Exit::Ok })
+}
+
+/// `homeostat plan`: by an action's number, or by a wish.
+pub(super) async fn plan(place: &Place, what: &str, target: Option<&str>, pairs: &[String], as_json: bool) -> Ended {
+    let body = match target {
+        Some(target) => json!({ "verb": what, "target": target, "args": args(pairs)? }),
+        None => json!({ "action": what }),
+    };
+    let answer: Value = client(place).post("/api/v1/plan", &body).await?;
+    if as_json {
+        print_json(&answer)?;
+    } else {
+        print_plan(&answer);
+    }
+    let denied = answer["plan"]["verdict"].as_str() == Some("denied");
+    Ok(if denied { Exit::Failed } else { Exit::Ok })
+}
+
+fn print_plan(answer: &Value) {
+    let plan = &answer["plan"];
+    println!("{} on {}: it would be {}; nothing was sent.", text(&plan["verb"]), text(&plan["target"]), text(&plan["verdict"]));
+    for line in plan["blast"].as_array().into_iter().flatten() {
+        println!("  {}", text(line));
+    }
+    println!();
+    for step in answer["steps"].as_array().into_iter().flatten() {
+        let name = step["step"].as_str().filter(|name| !name.is_empty()).map_or_else(String::new, |name| format!("{} ", clean(name)));
+        let when = step["when"].as_str().filter(|when| !when.is_empty()).map_or_else(String::new, |when| format!("  [{}]", clean(when)));
+        let action = &step["action"];
+        match action["verb"].as_str() {
+            Some(verb) => println!("{name}{} on {}{when}", clean(verb), text(&action["target"])),
+            None => println!("{name}{when}"),
+        }
+        for sent in step["sends"].as_array().into_iter().flatten() {
+            let mark = if sent["writes"].as_bool() == Some(true) { "WRITE" } else { "read " };
+            println!("    {mark} {}", text(&sent["call"]));
+            for line in sent["body"].as_str().into_iter().flat_map(str::lines) {
+                println!("          {}", clean(line));
+            }
+        }
+        if let Some(why) = step["refused"].as_str() {
+            println!("    cannot be done: {}", clean(why));
+        }
+    }
+    println!();
+    let rows = plan["reasons"].as_array().into_iter().flatten().map(|reason| {
+        let stance = match &reason["stance"] {
+            Value::String(stance) => clean(stance),
+            Value::Object(map) => map.keys().next().cloned().unwrap_or_default(),
+            _ => String::new(),
+        };
+        vec![text(&reason["guard"]), stance, text(&reason["text"])]
+    });
+    println!("{}", table(&["guard", "says", "why"], rows));
+}
+
+/// `homeostat runs`
+pub(super) async fn runs(place: &Place, as_json: bool) -> Ended {
+    let answer: Value = client(place).get("/api/v1/runs").await?;
+    if as_json {
+        print_json(&answer)?;
+        return Ok(Exit::Ok);
+    }
+    let runs = answer["runs"].as_array().cloned().unwrap_or_default();
+    if runs.is_empty() {
+        println!("no playbook has run since memory reaches");
+        return Ok(Exit::Ok);
+    }
+    let stuck = |run: &Value| run["state"].as_str() == Some("stuck") && run["released"].as_bool() != Some(true);
+    let rows = runs.iter().map(|run| {
+        let steps = run["steps"].as_array().into_iter().flatten().map(|step| format!("{} {}", text(&step[0]), text(&step[1])));
+        vec![
+            text(&run["id"]),
+            text(&run["playbook"]),
+            text(&run["target"]),
+            if stuck(run) { "STUCK".into() } else { text(&run["state"]) },
+            steps.collect::<Vec<_>>().join(", "),
+            text(&run["why"]),
+        ]
+    });
+    println!("{}", table(&["run", "playbook", "target", "state", "steps", "why"], rows));
+    Ok(if runs.iter().any(stuck) { Exit::Unhealthy } else { Exit::Ok })
+}
+
+/// `homeostat release`
+pub(super) async fn release(place: &Place, run: &str, as_json: bool) -> Ended {
+    let answer: Value = client(place).post(&format!("/api/v1/runs/{}/release", escaped(run)), &json!({})).await?;
+    if as_json {
+        print_json(&answer)?;
+    } else {
+        println!("{} is released: its targets are free again.", text(&answer["released"]));
+    }
+    Ok(Exit::Ok)
+}
+
+/// `homeostat playbooks`
+pub(super) async fn playbooks(place: &Place, as_json: bool) -> Ended {
+    let answer: Value = client(place).get("/api/v1/playbooks").await?;
+    if as_json {
+        print_json(&answer)?;
+        return Ok(Exit::Ok);
+    }
+    let rows = answer["playbooks"].as_array().into_iter().flatten().map(|playbook| {
+        let spec = &playbook["spec"];
+        let args = spec["args"].as_array().into_iter().flatten().map(|arg| text(&arg["name"]));
+        let kinds = spec["target_kinds"].as_array().into_iter().flatten().map(text);
+        vec![
+            text(&spec["verb"]),
+            text(&spec["class"]),
+            kinds.collect::<Vec<_>>().join(" "),
+            args.collect::<Vec<_>>().join(" "),
+            text(&spec["doc"]),
+        ]
+    });
+    let rows: Vec<_> = rows.collect();
+    if rows.is_empty() {
+        println!("no playbook is loaded: shipped ones need actuators with their verbs, your own stand in `playbooks.dir`");
+    } else {
+        println!("{}", table(&["verb", "class", "on", "arguments", "what it does"], rows));
+    }
+    Ok(Exit::Ok)
+}
