@@ -511,6 +511,59 @@ const WHOLE: &str = r#"
         "boot_timeout": "300s"
       }
     }
+  },
+  "kubernetes": {
+    "connect": {
+      "by": "server",
+      "url": "https://kube.lan:6443",
+      "token": "${file:/run/secrets/kube}",
+      "ca_file": "/etc/homeostat/kube.pem"
+    },
+    "namespaces": [
+      "web"
+    ],
+    "field_manager": "homeostat",
+    "call_timeout": "10s",
+    "poll": "2s",
+    "scale": {
+      "min_replicas": 1,
+      "max_replicas": 20,
+      "kinds": {
+        "rollout": {
+          "group": "argoproj.io",
+          "version": "v1alpha1",
+          "kind": "Rollout",
+          "plural": "rollouts"
+        }
+      },
+      "timeout": "5m",
+      "settle": "2m"
+    },
+    "restart": {
+      "timeout": "10m",
+      "settle": "5m",
+      "disruption": "30s"
+    },
+    "node": {
+      "drain_control_plane": false,
+      "parallel": 5,
+      "budget_retry": "5s",
+      "drain_timeout": "15m",
+      "settle": "2m"
+    },
+    "resources": {
+      "cpu_min": "10m",
+      "cpu_max": "4",
+      "memory_min": "16Mi",
+      "memory_max": "8Gi",
+      "timeout": "10m",
+      "settle": "10m"
+    },
+    "pod": {
+      "timeout": "5m",
+      "budget_retry": "5s",
+      "settle": "2m"
+    }
   }
 }
 "#;
@@ -521,7 +574,23 @@ fn a_whole_configuration_reads_builds_and_survives_writing() {
     let dir = tempfile::tempdir().unwrap();
     let built = crate::build(&config, dir.path(), "j1").unwrap_or_else(|faults| panic!("{faults:#?}"));
     let verbs: Vec<String> = built.iter().flat_map(|actuator| actuator.spec().verbs).map(|verb| verb.verb.to_string()).collect();
-    assert_eq!(verbs, ["exec.cleanup", "http.scale", "notify.send", "power.wake"]);
+    assert_eq!(
+        verbs,
+        [
+            "exec.cleanup",
+            "http.scale",
+            "notify.send",
+            "power.wake",
+            "scale.up",
+            "scale.down",
+            "restart.rollout",
+            "node.cordon",
+            "node.uncordon",
+            "node.drain",
+            "resources.set",
+            "pod.delete",
+        ]
+    );
     built.iter().for_each(|actuator| spec_is_complete(actuator.as_ref()));
     let written = serde_json::to_string(&config).unwrap();
     let again: crate::ActuatorsConfig = serde_json::from_str(&written).unwrap();

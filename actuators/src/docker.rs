@@ -12,7 +12,7 @@ use crate::args::{check_against, unknown_verb};
 use crate::client;
 use crate::ledger::{Ledger, Mark, doing, never_started, not_revertible, probing};
 use crate::pace::Pace;
-use crate::rest::{Body, Call, READY_TIMEOUT, Service, Session, advised, ended, fault_of, real_limit, unsure};
+use crate::rest::{Call, READY_TIMEOUT, Service, Session, advised, ended, fault_of, real_limit, unsure};
 use homeostat_model::{
     Action, Actuator, ActuatorSpec, Arg, BoxFuture, Class, Cost, Fault, FaultCode, Outcome, Planned, Receipt, Span, Target, Time, Verb,
     VerbSpec,
@@ -184,7 +184,7 @@ impl Docker {
     /// Looks until the container runs anew and is well.
     async fn watch(&self, session: &Session<'_>, version: &str, name: &str, before: &str) -> Result<Receipt, Outcome> {
         let mut last = String::from("nothing was seen");
-        let mut ill = None;
+        let mut is_ill = false;
         while session.has_time() {
             match inspect(session, version, name).await {
                 Ok(seen) if seen.started_at != before && seen.is_well() => {
@@ -192,8 +192,8 @@ impl Docker {
                 }
                 Ok(seen) => {
                     last = seen.shown();
-                    ill = (seen.started_at != before && matches!(seen.health.as_deref(), Some("unhealthy")) || seen.status == "exited")
-                        .then_some(());
+                    let restarted = seen.started_at != before;
+                    is_ill = (restarted && seen.health.as_deref() == Some("unhealthy")) || seen.status == "exited";
                 }
                 Err(outcome) => last = fault_of(outcome).map(|fault| fault.detail).unwrap_or_default(),
             }
@@ -201,7 +201,7 @@ impl Docker {
         }
         let detail = format!("the restart was sent; container `{name}` did not become well in time: {last}");
         // Restarted and ill is known; still starting, or not seen, is not.
-        Err(if ill.is_some() { session.not_done(FaultCode::Failed, detail) } else { session.unknown(FaultCode::TimedOut, detail) })
+        Err(if is_ill { session.not_done(FaultCode::Failed, detail) } else { session.unknown(FaultCode::TimedOut, detail) })
     }
 
     fn restart_call(&self, version: &str, name: &str) -> Call {
@@ -317,7 +317,6 @@ impl Actuator for Docker {
         self.accept(action)?;
         let (version, name) = ("v{negotiated}", action.target.name());
         let restart = self.restart_call(version, name);
-        debug_assert!(matches!(restart.body, Body::None));
         let calls = [Call::get(["version"]), Call::get([version, "containers", name, "json"]), restart];
         Ok(calls.iter().map(|call| self.service.planned(call)).collect())
     }

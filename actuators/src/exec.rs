@@ -4,7 +4,7 @@
 //! inherited environment, and undo (name the opposite command instead). An editor breaks this by joining arguments into one text,
 //! or by calling a killed command `NotDone`: it may have done half its work.
 
-mod run;
+pub(crate) mod run;
 #[cfg(test)]
 mod tests;
 
@@ -331,4 +331,4 @@ fn compile_argv(argv: &[String], args: &Declarations, check_names: bool, problem
 }
 
 /// What identifies a process across restarts of the daemon, as ledger notes.
-type Identity = Vec<(&'static str, Arg)>;
+pub(crate) type Identity = Vec<(&'static str, Arg)>;

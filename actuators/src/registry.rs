@@ -3,6 +3,9 @@
 //! Deliberately absent: spawning, connecting, sending; a built actuator is silent until asked. An editor breaks this by returning
 //! the first problem only: people fix a configuration in one go.
 
+#[cfg(test)]
+mod whole;
+
 use crate::{Exec, ExecConfig, Http, HttpConfig, Ledger, Notify, NotifyConfig, Pace, Power, PowerConfig};
 use homeostat_model::{Actuator, Fault, FaultCode};
 use schemars::JsonSchema;
@@ -47,6 +50,21 @@ pub struct ActuatorsConfig {
     /// Start, stop and move guests of Proxmox VE.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxmox: Option<crate::ProxmoxConfig>,
+    /// Call services of Home Assistant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub home_assistant: Option<crate::HomeAssistantConfig>,
+    /// Back up, check and test backups with restic.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restic: Option<crate::ResticConfig>,
+    /// Start workflows of n8n.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub n8n: Option<crate::N8nConfig>,
+    /// Run listed Ansible playbooks, after a check of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ansible: Option<crate::AnsibleConfig>,
+    /// Where `${vault:mount/path#key}` is read from, in every part of the configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vault: Option<crate::VaultConfig>,
 }
 
 /// What [`assemble`] built.
@@ -76,6 +94,11 @@ pub fn assemble_at(config: &ActuatorsConfig, data: &Path, journal_id: &str, pace
     }
     let ledger = Arc::new(Ledger::open(&data.join("receipts").join(journal_id)).map_err(|fault| vec![fault])?);
     let mut list = List::default();
+    match config.vault.as_ref().map(crate::Vault::new) {
+        Some(Ok(vault)) => Arc::new(vault).install(),
+        Some(Err(faults)) => list.faults.extend(faults),
+        None => {}
+    }
     list.add(config.exec.as_ref().map(|config| Exec::new(config, ledger.clone())));
     list.add(config.http.as_ref().map(|config| Http::new(config, ledger.clone(), journal_id)));
     let notify = list.add(Some(Notify::new(&config.notify.clone().unwrap_or_default(), ledger.clone())));
@@ -101,6 +124,10 @@ pub fn assemble_at(config: &ActuatorsConfig, data: &Path, journal_id: &str, pace
     let grafana = list
         .add(config.grafana.as_ref().map(|config| crate::Grafana::new(config, ledger.clone(), journal_id).map(|built| built.paced(pace))));
     list.add(config.proxmox.as_ref().map(|config| crate::Proxmox::new(config, ledger.clone()).map(|built| built.paced(pace))));
+    list.add(config.home_assistant.as_ref().map(|config| crate::HomeAssistant::new(config, ledger.clone()).map(|built| built.paced(pace))));
+    list.add(config.restic.as_ref().map(|config| crate::Restic::new(config, ledger.clone(), journal_id).map(|built| built.paced(pace))));
+    list.add(config.n8n.as_ref().map(|config| crate::N8n::new(config, ledger.clone(), journal_id).map(|built| built.paced(pace))));
+    list.add(config.ansible.as_ref().map(|config| crate::Ansible::new(config, ledger.clone(), journal_id).map(|built| built.paced(pace))));
     match notify {
         Some(notify) if list.faults.is_empty() => {
             Ok(Assembled { actuators: list.actuators, notify, annotator: grafana.and_then(|grafana| grafana.annotator()), ledger })

@@ -162,7 +162,7 @@ impl Service {
         let doing = doing.into();
         let mut redactor = Redactor::default();
         let mut headers = HeaderMap::new();
-        let put = || -> Result<(), String> {
+        let mut put = || -> Result<(), String> {
             for (name, value) in &self.headers {
                 put_header(&mut headers, name, value)?;
             }
@@ -171,7 +171,6 @@ impl Service {
             }
             Ok(())
         };
-        let mut put = put;
         put().map_err(|problem| never_started(&doing, problem))?;
         Ok(Session { service: self, headers, redactor, deadline: Instant::now() + within, doing })
     }

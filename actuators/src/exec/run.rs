@@ -18,16 +18,16 @@ use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 /// How much of the output's end is kept, both streams together.
-pub(super) const TAIL_BYTES_MAX: usize = 64 * 1024;
+pub(crate) const TAIL_BYTES_MAX: usize = 64 * 1024;
 /// Between asking the group to end and killing it.
 const GRACE: Duration = Duration::from_secs(5);
 /// The same, with the time to read the last output, for the verb's timeout.
-pub(super) const GRACE_SPAN: Span = Span::from_secs(7);
+pub(crate) const GRACE_SPAN: Span = Span::from_secs(7);
 /// How long output that is still in the pipes is read after the end.
 const DRAIN: Duration = Duration::from_secs(1);
 
 /// What to start.
-pub(super) struct Launch {
+pub(crate) struct Launch {
     pub argv: Vec<String>,
     pub env: BTreeMap<String, String>,
     pub dir: PathBuf,
@@ -36,7 +36,7 @@ pub(super) struct Launch {
 }
 
 /// How it ended.
-pub(super) enum Ended {
+pub(crate) enum Ended {
     NotStarted(std::io::Error),
     Exited(i32, Tail),
     Signalled(i32, Tail),
@@ -46,7 +46,7 @@ pub(super) enum Ended {
 
 /// The end of an output, and how many lines there were in all.
 #[derive(Clone, Default)]
-pub(super) struct Tail {
+pub(crate) struct Tail {
     bytes: VecDeque<u8>,
     line_breaks: u64,
     ends_in_break: bool,
@@ -54,7 +54,7 @@ pub(super) struct Tail {
 }
 
 impl Tail {
-    pub(super) fn push(&mut self, chunk: &[u8]) {
+    pub(crate) fn push(&mut self, chunk: &[u8]) {
         self.line_breaks += chunk.iter().filter(|byte| **byte == b'\n').count() as u64;
         self.ends_in_break = chunk.last().map_or(self.ends_in_break, |byte| *byte == b'\n');
         self.bytes.extend(chunk);
@@ -64,7 +64,7 @@ impl Tail {
     }
 
     /// The kept end. A first line that was cut is left out, so that no half of a secret is shown.
-    pub(super) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let bytes: Vec<u8> = self.bytes.iter().copied().collect();
         let from = match bytes.iter().position(|byte| *byte == b'\n') {
             Some(at) if self.cut => at + 1,
@@ -74,7 +74,7 @@ impl Tail {
         String::from_utf8_lossy(&bytes[from..]).into_owned()
     }
 
-    pub(super) fn lines(&self) -> u64 {
+    pub(crate) fn lines(&self) -> u64 {
         self.line_breaks + u64::from(!self.ends_in_break && !self.bytes.is_empty())
     }
 }
@@ -97,7 +97,7 @@ impl Drop for Guard {
 }
 
 /// Starts it, tells `started` how to find it again, and waits for its end or its time.
-pub(super) async fn run(launch: &Launch, started: impl FnOnce(Identity)) -> Ended {
+pub(crate) async fn run(launch: &Launch, started: impl FnOnce(Identity)) -> Ended {
     let mut command = Command::new(&launch.argv[0]);
     command.args(&launch.argv[1..]).env_clear().envs(&launch.env).current_dir(&launch.dir);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
@@ -164,7 +164,7 @@ fn identity(pid: u32) -> Identity {
 }
 
 /// Whether the noted process still runs; its number.
-pub(super) fn alive(notes: &BTreeMap<String, Arg>) -> Option<i64> {
+pub(crate) fn alive(notes: &BTreeMap<String, Arg>) -> Option<i64> {
     let int = |name: &str| match notes.get(name) {
         Some(Arg::Int(value)) => Some(*value),
         _ => None,

@@ -96,7 +96,7 @@ pub enum Argo {
     /// Over REST.
     Rest(Box<ArgoRest>),
     /// Over the cluster.
-    Crd(Framed<ArgoCrd>),
+    Crd(Box<Framed<ArgoCrd>>),
 }
 
 /// The REST way.
@@ -145,7 +145,7 @@ impl Argo {
                 match cluster {
                     Some(client) => {
                         let deed = ArgoCrd { config: config.clone(), namespace: namespace.clone() };
-                        built = Some(Argo::Crd(Framed::new(deed, client.clone(), ledger)));
+                        built = Some(Argo::Crd(Box::new(Framed::new(deed, client.clone(), ledger))));
                     }
                     None => problems.push("`via: {by: crd}` needs the section `kubernetes`".into()),
                 }
@@ -160,7 +160,7 @@ impl Argo {
     fn inner(&self) -> &dyn Actuator {
         match self {
             Argo::Rest(rest) => rest.as_ref(),
-            Argo::Crd(crd) => crd,
+            Argo::Crd(crd) => crd.as_ref(),
         }
     }
 }

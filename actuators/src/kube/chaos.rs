@@ -16,7 +16,7 @@ pub mod rules;
 pub mod select;
 pub mod status;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub mod watch;
 
 use super::call::{Call, Kind, NODE, POD, name_problem};

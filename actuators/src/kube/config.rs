@@ -46,6 +46,15 @@ pub struct KubernetesConfig {
     /// `pod.delete`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod: Option<PodConfig>,
+    /// `chaos.run` and `chaos.abort`: experiments of Chaos Mesh.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chaos: Option<super::ChaosConfig>,
+    /// `kratix.apply` and `kratix.delete`: requests of Kratix Promises.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kratix: Option<super::KratixConfig>,
+    /// `velero.backup` and `velero.restore`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub velero: Option<super::VeleroConfig>,
 }
 
 /// How to reach the API server.

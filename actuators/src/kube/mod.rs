@@ -5,6 +5,7 @@
 //! and powers that were not configured. An editor breaks this by writing before reading, or by counting the lack of an error as
 //! success.
 
+pub mod argo;
 pub mod call;
 pub mod chaos;
 pub mod client;
@@ -26,13 +27,16 @@ pub mod rights;
 pub mod rollout;
 pub mod scale;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub mod velero;
 
+pub use argo::{Argo, ArgoConfig};
 pub use call::{Call, Kind};
+pub use chaos::{AbortReport, Chaos, ChaosConfig, abort_all, abort_expired};
 pub use client::KubeClient;
 pub use config::{ConnectConfig, KubernetesConfig};
 pub use frame::{Deed, Framed, Run, Step};
+pub use kratix::{Kratix, KratixConfig};
 pub use node::{Node, NodeConfig};
 pub use pod::{Pod, PodConfig};
 pub use refusal::{Meaning, Refusal};
@@ -40,6 +44,7 @@ pub use resources::{Resources, ResourcesConfig};
 pub use restart::{Restart, RestartConfig};
 pub use rights::{Needs, Rule};
 pub use scale::{Scale, ScaleConfig};
+pub use velero::{Velero, VeleroConfig};
 
 use crate::Ledger;
 use homeostat_model::{Actuator, Fault};
@@ -60,6 +65,9 @@ pub fn actuators(config: &KubernetesConfig, client: &Arc<KubeClient>, ledger: &A
     add(config.node.as_ref().map(|config| framed(Node::new(config), frame)));
     add(config.resources.as_ref().map(|config| framed(Resources::new(config), frame)));
     add(config.pod.as_ref().map(|config| framed(Pod::new(config), frame)));
+    add(config.chaos.as_ref().map(|config| framed(Chaos::new(config).map(|chaos| chaos.on(client.clone())), frame)));
+    add(config.kratix.as_ref().map(|config| framed(Kratix::new(config), frame)));
+    add(config.velero.as_ref().map(|config| framed(Velero::new(config), frame)));
     if faults.is_empty() { Ok(built) } else { Err(faults) }
 }
 
@@ -79,5 +87,8 @@ pub fn needs_of(config: &KubernetesConfig) -> Vec<Needs> {
     needs.extend(config.node.as_ref().and_then(|config| Node::new(config).ok()).map(|deed| deed.needs()).unwrap_or_default());
     needs.extend(config.resources.as_ref().and_then(|config| Resources::new(config).ok()).map(|deed| deed.needs()).unwrap_or_default());
     needs.extend(config.pod.as_ref().and_then(|config| Pod::new(config).ok()).map(|deed| deed.needs()).unwrap_or_default());
+    needs.extend(config.chaos.as_ref().and_then(|config| Chaos::new(config).ok()).map(|deed| deed.needs()).unwrap_or_default());
+    needs.extend(config.kratix.as_ref().and_then(|config| Kratix::new(config).ok()).map(|deed| deed.needs()).unwrap_or_default());
+    needs.extend(config.velero.as_ref().and_then(|config| Velero::new(config).ok()).map(|deed| deed.needs()).unwrap_or_default());
     needs
 }

@@ -171,8 +171,8 @@ impl Deed for Node {
         let plain = |verb: &str| Needs { verb: verb.into(), kinds: Vec::new(), rules: vec![nodes.clone()] };
         let rules = vec![
             nodes.clone(),
-            Rule::of(&POD, "", &["list"], "to see what runs on the node"),
-            Rule::of(&POD, "eviction", &["create"], "to move pods away"),
+            Rule::of(&POD, "", &["list"], "to see what runs on the node").everywhere(),
+            Rule::of(&POD, "eviction", &["create"], "to move pods away").everywhere(),
         ];
         vec![plain(CORDON), plain(UNCORDON), Needs { verb: DRAIN.into(), kinds: vec![(POD, "eviction")], rules }]
     }

@@ -49,6 +49,12 @@ impl Rule {
         Rule { optional: true, ..self }
     }
 
+    /// The same for all namespaces at once, whatever namespaces are configured: a node's pods live in any.
+    #[must_use]
+    pub fn everywhere(self) -> Rule {
+        Rule { namespaced: false, ..self }
+    }
+
     fn shown(&self, verb: &str, namespace: &str) -> String {
         let group = if self.group.is_empty() { "\"\"" } else { &self.group };
         let place = match (self.namespaced, namespace) {

@@ -87,7 +87,8 @@ fn respond(world: &mut World, seen: &Seen) -> Response {
         ("GET", "/pulls") => answer(200, json!(world.pulls)),
         ("POST", "/pulls") => {
             if !world.pulls.is_empty() {
-                return answer(if seen.uri.path().len() > 1000 { 409 } else { 422 }, json!({ "message": "A pull request already exists" }));
+                let status = if seen.header("authorization").starts_with("token ") { 409 } else { 422 };
+                return answer(status, json!({ "message": "A pull request already exists" }));
             }
             let pull = json!({ "number": 7, "state": "open", "merged": false, "html_url": "http://forge/7", "title": text("title"),
                 "body": text("body"), "head": { "ref": text("head"), "sha": "c0ffee" } });

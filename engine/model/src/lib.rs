@@ -44,7 +44,7 @@ pub use plug::{Actuator, ActuatorSpec, ArgKind, ArgSpec, BoxFuture, Cost, Planne
 pub use proposal::{Claim, ClaimSubject, Origin, Proposal, Relation};
 pub use record::{Closing, Entry, EntryBody, Judgement, Note, Notice, NoticeKind, Record};
 pub use rules::{ArbiterSettings, Autonomy, PolicyOverride, PolicySource, RuleSet, StoreSettings};
-pub use secret::Secret;
+pub use secret::{Secret, VaultRef, read_vault_with};
 pub use series::{Labels, SeriesKey};
 pub use time::{Span, Time};
 pub use topology::{Edge, HealthRule, Link, LinkRule, OwnerRule, Quorum, TopologySettings};

@@ -20,7 +20,7 @@ pub enum FaultKind {
         /// Real milliseconds, at most 600,000.
         real_ms: u64,
     },
-    /// Does what was asked, and answers 500.
+    /// Does what was asked, and answers 500. Passes dry runs over, which do nothing.
     DropAfterDoing,
     /// Answers as if it had done what was asked (as a dry run would), and does nothing.
     PretendDone,
@@ -61,9 +61,12 @@ impl Faults {
     }
 
     /// The fault that strikes this request, counted down.
-    pub(crate) fn strike(&mut self, method: &str, path: &str) -> Option<FaultKind> {
+    pub(crate) fn strike(&mut self, method: &str, path: &str, dry: bool) -> Option<FaultKind> {
         let at = self.0.iter().position(|fault| {
-            fault.count > 0 && (fault.method.is_empty() || fault.method == method) && path.starts_with(&fault.path_prefix)
+            fault.count > 0
+                && !(dry && fault.kind == FaultKind::DropAfterDoing)
+                && (fault.method.is_empty() || fault.method == method)
+                && path.starts_with(&fault.path_prefix)
         })?;
         self.0[at].count -= 1;
         let kind = self.0[at].kind.clone();
@@ -115,11 +118,11 @@ mod tests {
             count,
         };
         assert!(faults.add(fault("PATCH", 2)));
-        assert_eq!(faults.strike("GET", "/api/v1/nodes"), None);
-        assert_eq!(faults.strike("PATCH", "/apis/apps/v1"), None);
-        assert!(faults.strike("PATCH", "/api/v1/nodes/a").is_some());
-        assert!(faults.strike("PATCH", "/api/v1/nodes/a").is_some());
-        assert_eq!(faults.strike("PATCH", "/api/v1/nodes/a"), None);
+        assert_eq!(faults.strike("GET", "/api/v1/nodes", false), None);
+        assert_eq!(faults.strike("PATCH", "/apis/apps/v1", false), None);
+        assert!(faults.strike("PATCH", "/api/v1/nodes/a", false).is_some());
+        assert!(faults.strike("PATCH", "/api/v1/nodes/a", false).is_some());
+        assert_eq!(faults.strike("PATCH", "/api/v1/nodes/a", false), None);
         for _ in 0..MAX_FAULTS {
             assert!(faults.add(fault("GET", 1)));
         }

@@ -91,7 +91,7 @@ async fn served(way: &Way<'_>) -> Result<Vec<Kind>, Refusal> {
     };
     let known = list["resources"].as_array().cloned().unwrap_or_default();
     let kinds = ChaosKind::ALL.iter().map(|kind| kind.served());
-    Ok(kinds.filter(|kind| known.iter().any(|one| one["name"] == &*kind.plural)).collect())
+    Ok(kinds.filter(|kind| known.iter().any(|one| one["name"] == *kind.plural)).collect())
 }
 
 /// Our experiments of one kind that `wanted` picks.
@@ -182,8 +182,8 @@ pub async fn abort_expired(client: &KubeClient, now: Time, within: Span) -> Abor
 }
 
 async fn sweep(client: &KubeClient, within: Span, wanted: &(dyn Fn(&Value) -> bool + Sync)) -> AbortReport {
-    let until = client.deadline(within).max(client.look_deadline());
-    let way = Way::Alone(client, until);
+    let until = client.deadline(within);
+    let way = Way::Alone(client, until.max(client.look_deadline()));
     let mut report = AbortReport::default();
     match delete_all(&way, wanted, &mut report).await {
         Ok(held) => wait_gone(&way, held, until, &mut report).await,

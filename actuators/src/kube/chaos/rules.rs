@@ -304,7 +304,8 @@ impl Found {
         let words = spec.schedule.split_whitespace().count();
         let every = spec.schedule.strip_prefix("@every ").is_some_and(|text| go_duration(text).is_some_and(|span| span > Span::ZERO));
         let named = ["@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"].contains(&spec.schedule.as_str());
-        if !every && !named && !(matches!(words, 5 | 6) && !spec.schedule.starts_with('@')) {
+        let cron = matches!(words, 5 | 6) && !spec.schedule.starts_with('@');
+        if !(every || named || cron) {
             self.add(format!("`schedule` is `{}`, expected cron with 5 or 6 fields or `@every 5m`", spec.schedule));
         }
         self.within(spec.history_limit, 1..=i64::from(i32::MAX), "historyLimit");
