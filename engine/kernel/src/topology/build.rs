@@ -34,6 +34,9 @@ struct Healths {
     target: Template,
 }
 
+/// What a graph is valid for: the event, the store's index, the moment.
+type ValidFor = (u64, u64, Time);
+
 /// The compiled settings, and the newest graph.
 #[derive(Default)]
 pub struct Source {
@@ -42,8 +45,7 @@ pub struct Source {
     owners: Vec<Owners>,
     healthy: Vec<Healths>,
     problems: Vec<String>,
-    /// The newest graph and what it is valid for: the event, the store's index, the moment.
-    newest: Mutex<Option<((u64, u64, Time), Arc<Topology>)>>,
+    newest: Mutex<Option<(ValidFor, Arc<Topology>)>>,
     built: AtomicU64,
 }
 

@@ -37,8 +37,8 @@ impl Topology {
         let before = self.spread(&self.nodes(already));
         let both = already.union(&targets).cloned().collect();
         let after = self.spread(&self.nodes(&both));
-        let mut fall = Fall::default();
-        fall.down = after.difference(&before).map(|node| self.graph[*node].clone()).collect();
+        let down = after.difference(&before).map(|node| self.graph[*node].clone()).collect();
+        let mut fall = Fall { down, ..Fall::default() };
         fall.down.extend(targets.iter().filter(|target| !already.contains(*target)).cloned());
         let losers: BTreeSet<NodeIndex> =
             after.difference(&before).flat_map(|node| self.graph.neighbors_directed(*node, Direction::Incoming)).collect();
