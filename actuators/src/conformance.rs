@@ -499,6 +499,7 @@ const WHOLE: &str = r#"
       "90s"
     ],
     "settle": "5m",
+    "silence": "15s",
     "nodes": {
       "nas": {
         "mac": "00:11:22:33:44:55",
@@ -508,7 +509,137 @@ const WHOLE: &str = r#"
         "probe": {
           "tcp": "nas.lan:22"
         },
-        "boot_timeout": "300s"
+        "boot_timeout": "300s",
+        "witnesses": [
+          {
+            "kind": "page",
+            "url": "http://nas.lan:9100/metrics",
+            "headers": {
+              "authorization": "${env:NAS_PAGE}"
+            }
+          },
+          {
+            "kind": "arp",
+            "address": "192.168.1.20"
+          },
+          {
+            "kind": "lease",
+            "url": "https://kube.lan:6443",
+            "node": "nas",
+            "token": "${file:/run/secrets/kube}",
+            "certificate": "/etc/homeostat/kube.pem"
+          }
+        ],
+        "witnesses_min": 2,
+        "watts": {
+          "via": "home-assistant",
+          "entity": "sensor.nas_plug_power"
+        },
+        "idle_watts": 6.0,
+        "off_timeout": "3m",
+        "on": {
+          "via": "redfish"
+        },
+        "sleep": {
+          "via": "ssh",
+          "key_file": "/etc/homeostat/nas-sleep",
+          "command": [
+            "sudo",
+            "systemctl",
+            "suspend"
+          ]
+        },
+        "off": {
+          "via": "ipmi",
+          "force": false
+        },
+        "reboot": {
+          "via": "proxmox"
+        },
+        "ssh": {
+          "host": "nas.lan",
+          "user": "homeostat",
+          "known_hosts": "/etc/homeostat/known_hosts"
+        },
+        "redfish": {
+          "url": "https://nas-bmc.lan",
+          "user": "homeostat",
+          "password": "${env:NAS_BMC}",
+          "auth": "session",
+          "system": "1",
+          "certificate": "/etc/homeostat/nas-bmc.pem"
+        },
+        "ipmi": {
+          "host": "nas-bmc.lan",
+          "user": "homeostat",
+          "password": "${env:NAS_BMC}"
+        },
+        "proxmox": {
+          "url": "https://pve1.lan:8006",
+          "node": "nas",
+          "token": "${env:PVE_TOKEN}"
+        },
+        "home_assistant": {
+          "url": "http://ha.lan:8123",
+          "token": "${env:HA_TOKEN}",
+          "plug": "switch.nas_plug"
+        },
+        "role": "worker",
+        "never": [
+          "off"
+        ],
+        "also_known_as": [
+          "192.168.1.20"
+        ],
+        "sessions": {
+          "via": "ssh",
+          "key_file": "/etc/homeostat/nas-who"
+        },
+        "storage_check": {
+          "ask": {
+            "via": "http",
+            "url": "http://longhorn.lan/v1/volumes/documents",
+            "json_pointer": "/robustness"
+          },
+          "equals": "healthy"
+        },
+        "boot_id": {
+          "via": "http",
+          "url": "http://nas.lan:9100/metrics?collect[]=stat",
+          "metric": "node_boot_time_seconds"
+        },
+        "min_up": "30m",
+        "min_down": "10m",
+        "boot_joules": 10800.0,
+        "boot_time": "90s",
+        "awake_watts": 60.0,
+        "asleep_watts": 2.0,
+        "revert_wake": true
+      },
+      "muscle": {
+        "probe": {
+          "tcp": "muscle.lan:22"
+        },
+        "wake": {
+          "via": "http",
+          "url": "http://relay.lan/wake/muscle",
+          "method": "PUT",
+          "headers": {
+            "authorization": "${env:RELAY}"
+          },
+          "json": {
+            "node": "muscle"
+          }
+        },
+        "sleep": {
+          "via": "sleep-on-lan",
+          "operation": "hibernate"
+        },
+        "sleep_on_lan": {
+          "url": "http://muscle.lan:8009",
+          "user": "homeostat",
+          "password": "${env:SOL}"
+        }
       }
     }
   },
@@ -563,7 +694,59 @@ const WHOLE: &str = r#"
       "timeout": "5m",
       "budget_retry": "5s",
       "settle": "2m"
+    },
+    "chaos": {
+      "namespaces": ["web"],
+      "denied_namespaces": ["longhorn-system"],
+      "own_namespace": "homeostat",
+      "opt_in": true,
+      "experiments": {
+        "late-packets": {
+          "doc": "The shop's packets are late.",
+          "kind": "NetworkChaos",
+          "spec": {
+            "action": "delay",
+            "mode": "one",
+            "selector": { "namespaces": ["web"], "labelSelectors": { "app": "shop" } },
+            "delay": { "latency": "200ms" }
+          },
+          "namespace": "web",
+          "duration": "2m",
+          "pods_max": 1
+        }
+      },
+      "ad_hoc": false,
+      "pods_max": 2,
+      "duration": "60s",
+      "duration_max": "5m",
+      "selection_timeout": "10s",
+      "injection_timeout": "60s",
+      "recovery_timeout": "120s",
+      "settle": "2m"
+    },
+    "kratix": {
+      "promises": { "redis": { "group": "marketplace.kratix.io", "plural": "redis" } },
+      "timeout": "10m",
+      "settle": "5m",
+      "delete_class": "irreversible",
+      "delete_foreign": false,
+      "energy_joules": 1000.0
+    },
+    "velero": {
+      "namespace": "velero",
+      "storage_location": "default",
+      "ttl": "72h",
+      "snapshot_volumes": true,
+      "timeout": "30m",
+      "restore": true,
+      "energy_joules": 50000.0
     }
+  },
+  "argo": {
+    "via": { "by": "rest", "url": "https://argocd.lan", "token": "${file:/run/secrets/argocd}", "project": "home" },
+    "timeout": "10m",
+    "poll": "2s",
+    "settle": "3m"
   }
 }
 "#;
@@ -581,6 +764,10 @@ fn a_whole_configuration_reads_builds_and_survives_writing() {
             "http.scale",
             "notify.send",
             "power.wake",
+            "power.on",
+            "power.sleep",
+            "power.off",
+            "power.reboot",
             "scale.up",
             "scale.down",
             "restart.rollout",
@@ -589,6 +776,15 @@ fn a_whole_configuration_reads_builds_and_survives_writing() {
             "node.drain",
             "resources.set",
             "pod.delete",
+            "chaos.run",
+            "chaos.abort",
+            "kratix.apply",
+            "kratix.delete",
+            "velero.backup",
+            "velero.restore",
+            "argo.sync",
+            "argo.rollback",
+            "argo.refresh",
         ]
     );
     built.iter().for_each(|actuator| spec_is_complete(actuator.as_ref()));

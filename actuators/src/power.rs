@@ -43,6 +43,7 @@ use node::{IDLE_FOR, Node, Own};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::Instant;
 use way::Way;
 use witness::Eye;
@@ -50,6 +51,8 @@ use wol::Bursts;
 
 /// Exchanges before and after the send take real time; so much is allowed for them.
 const EXCHANGES: Span = Span::from_secs(60);
+/// One look is given at least this, in real time.
+const LOOK_MIN: Duration = Duration::from_millis(50);
 /// This machine's neighbour table.
 const NEIGHBOURS: &str = "/proc/net/arp";
 
@@ -104,7 +107,8 @@ impl Power {
     }
 
     fn eye<'a>(&'a self, node: &'a Node) -> Eye<'a> {
-        Eye::new(&node.witnesses, self.pace.real(self.poll), &self.neighbours)
+        // An answer takes real time: in faster time a look is still given a moment.
+        Eye::new(&node.witnesses, self.pace.real(self.poll).max(LOOK_MIN), &self.neighbours)
     }
 
     /// What is wanted of whom by which way; everything that can be seen in the action alone is checked.

@@ -242,3 +242,38 @@ impl ServerCertVerifier for Pinned {
         self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two self-signed certificates; their keys were thrown away.
+    const BMC: &str = "-----BEGIN CERTIFICATE-----\nMIIBczCCARmgAwIBAgIUFcX5zX0JH86g35emVeh75JaHEfswCgYIKoZIzj0EAwIw\nDjEMMAoGA1UEAwwDYm1jMCAXDTI2MTEyMTA5NDM1NFoYDzIxMjYxMDI4MDk0MzU0\nWjAOMQwwCgYDVQQDDANibWMwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAAToywvI\nwF1WP7PWbx5NcyV1OX85VmklWIZb9i/AXWEgB3gSm4OsaX32OeJgQzn3eUNSTxgy\nKR2U45OBRWRKSjY7o1MwUTAdBgNVHQ4EFgQUGp0U+yt5bZ2lybWzVba6C8P2U1Iw\nHwYDVR0jBBgwFoAUGp0U+yt5bZ2lybWzVba6C8P2U1IwDwYDVR0TAQH/BAUwAwEB\n/zAKBggqhkjOPQQDAgNIADBFAiAyj9s+1naz0/CoJaNmBek+CzzO79zd8C+Fsjqe\nnGmfXwIhAPZCexEkrSOzBy5ZffZuhGXGOWPIZthVUkEfHZ0ywMbg\n-----END CERTIFICATE-----";
+    const OTHER: &str = "-----BEGIN CERTIFICATE-----\nMIIBdjCCAR2gAwIBAgIUBXvZo7R1mF0GsRq689MeeoNTOkowCgYIKoZIzj0EAwIw\nEDEOMAwGA1UEAwwFb3RoZXIwIBcNMjYxMTIxMDk0MzU0WhgPMjEyNjEwMjgwOTQz\nNTRaMBAxDjAMBgNVBAMMBW90aGVyMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE\nx44RnWKXAtg/5LlmndboTkeiz0FNRIwY45LfYHKyqugDmKFBgWtXFsFk4hf+j0T5\nwjE++UPwLEnYaum+mJM6GaNTMFEwHQYDVR0OBBYEFJ+jOykdYWDnKp5mx7NVqjEr\nOOUAMB8GA1UdIwQYMBaAFJ+jOykdYWDnKp5mx7NVqjErOOUAMA8GA1UdEwEB/wQF\nMAMBAf8wCgYIKoZIzj0EAwIDRwAwRAIgYmgi1fNaFdmJ2kV6zwnTcQSQ/2zow8ZI\n3UlazkMwQmcCIDNg0LpQVlEb0Cr6kicFkUpTzPqiv98k+5ZZNeuVgVex\n-----END CERTIFICATE-----";
+
+    #[test]
+    fn a_pinned_certificate_is_taken_under_any_name_and_no_other_one_is() {
+        let read = |text: &str| CertificateDer::from_pem_slice(text.as_bytes()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let pinned = Pinned { certificate: read(BMC), chain: None, provider };
+        let verify = |shown: &CertificateDer<'_>| {
+            pinned.verify_server_cert(shown, &[], &ServerName::try_from("nas-bmc.lan").unwrap(), &[], UnixTime::now()).is_ok()
+        };
+        assert!(verify(&read(BMC)) && !verify(&read(OTHER)));
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("bmc.pem");
+        std::fs::write(&path, BMC).unwrap();
+        super::pinned(&path).unwrap();
+        assert!(super::pinned(&dir.path().join("absent")).unwrap_err().contains("cannot be read"));
+    }
+
+    #[test]
+    fn paths_go_below_the_base_and_credentials_in_a_url_are_refused() {
+        let wire = Wire::new("https://bmc.lan/proxy/", Login::Open, None).unwrap();
+        assert_eq!(wire.url("/redfish/v1/Systems?x=1").as_str(), "https://bmc.lan/proxy/redfish/v1/Systems?x=1");
+        assert_eq!(wire.url("").as_str(), "https://bmc.lan/proxy/");
+        for bad in ["ftp://x", "bmc.lan", "http://u:p@x", "http://x#y"] {
+            assert!(Wire::new(bad, Login::Open, None).is_err(), "{bad}");
+        }
+    }
+}
