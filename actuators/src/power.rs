@@ -7,6 +7,7 @@
 //! taking an answer from before the send for a wake, or by calling silence at the deadline `NotDone` in `apply`: the node may still be
 //! booting.
 
+mod checking;
 mod command;
 pub mod config;
 pub mod economy;
@@ -85,7 +86,7 @@ impl Power {
                 Err(problems) => problems.into_iter().for_each(|problem| refuse(&format!("`power` node `{name}`"), problem)),
             }
         }
-        config::whole_problems(config).into_iter().for_each(|problem| refuse("`power`", problem));
+        checking::whole_problems(config).into_iter().for_each(|problem| refuse("`power`", problem));
         if !faults.is_empty() {
             return Err(faults);
         }

@@ -111,7 +111,7 @@ impl Deed<'_> {
     pub(super) async fn send(&self) -> Result<String, Outcome> {
         match self.way.send(self.want).await {
             Sent::Accepted(words) => Ok(words),
-            Sent::NotSent(code, why) | Sent::Refused(code, why) => Err(self.not_done(code, why)),
+            Sent::NeverLeft(code, why) | Sent::Refused(code, why) => Err(self.not_done(code, why)),
             Sent::Lost(_, why) => Ok(format!("it may have been taken ({why})")),
             Sent::Failed(why) => {
                 let seen = self.eye().look().await;

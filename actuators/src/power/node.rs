@@ -4,7 +4,8 @@
 //! before anything is sent, and who cannot be asked counts as a "no". Deliberately absent: the flows. An editor breaks this by taking an
 //! unanswered question for "nobody is logged in".
 
-use super::config::{self, NodeConfig, Role, Want};
+use super::checking;
+use super::config::{NodeConfig, Role, Want};
 use super::economy::break_even;
 use super::magic::Mac;
 use super::memory::Memory;
@@ -69,7 +70,7 @@ fn addresses(trie: &str, inet6: &str) -> Vec<IpAddr> {
 impl Node {
     /// Checks and builds; sends nothing. Every problem is listed.
     pub(super) fn new(name: &str, config: &NodeConfig, own: &Own) -> Result<Node, Vec<String>> {
-        let mut problems = config::problems(name, config);
+        let mut problems = checking::problems(name, config);
         problems.extend(reading::problems(config));
         let mac = config.mac.as_ref().and_then(|mac| mac.parse().map_err(|problem| problems.push(problem)).ok());
         let witnesses = Witness::all(config).unwrap_or_else(|more| {

@@ -174,7 +174,7 @@ impl Redfish {
                 Sent::Accepted(format!("`{kind}` was accepted with HTTP {}", answer.status))
             }
             Asked::Answered(answer, _) => said_no(answer.status, format!("`{kind}`: {}", shown(&answer, &talk.redactor))),
-            Asked::NotSent(code, why) => Sent::NotSent(code, why),
+            Asked::NotSent(code, why) => Sent::NeverLeft(code, why),
             Asked::Lost(code, why) => Sent::Lost(code, why),
         })
     }

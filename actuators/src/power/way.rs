@@ -20,7 +20,7 @@ pub(super) enum Sent {
     /// The other side took it.
     Accepted(String),
     /// Surely nothing left this machine for it.
-    NotSent(FaultCode, String),
+    NeverLeft(FaultCode, String),
     /// The other side said no.
     Refused(FaultCode, String),
     /// It ran and said that it failed; what it did before is not known.
@@ -52,7 +52,7 @@ pub(super) enum Way {
 }
 
 impl Way {
-    /// Builds it; what it needs of the node is there (`config::problems` looked).
+    /// Builds it; what it needs of the node is there (`checking::problems` looked).
     pub(super) fn new(config: &WayConfig, node: &NodeConfig) -> Result<Way, String> {
         let absent = |what: &str| format!("the node has no `{what}`");
         Ok(match config {
@@ -115,11 +115,11 @@ impl Way {
     pub(super) async fn send(&self, want: Want) -> Sent {
         let mut redactor = Redactor::default();
         match self {
-            Way::Wol => Sent::NotSent(FaultCode::Internal, "packets are sent by the flow".into()),
+            Way::Wol => Sent::NeverLeft(FaultCode::Internal, "packets are sent by the flow".into()),
             Way::Ssh(program) => match program.run_ssh().await {
                 Ran::Well(_) => Sent::Accepted("the command was taken".into()),
                 Ran::Badly(code, words) => Sent::Failed(format!("the command ended with {code}: {words}")),
-                Ran::NotSent(code, why) => Sent::NotSent(code, why),
+                Ran::NotSent(code, why) => Sent::NeverLeft(code, why),
                 Ran::Lost(code, why) => Sent::Lost(code, why),
             },
             Way::SleepOnLan { wire, operation } => sleep_on_lan(wire, operation, &mut redactor).await,
@@ -128,7 +128,7 @@ impl Way {
                 Ran::Well(_) => Sent::Accepted(format!("`chassis power {}` was taken", chassis(want, *force))),
                 // The controller said no, or ipmitool did not understand it: either may come after the command.
                 Ran::Badly(code, words) => Sent::Failed(format!("ipmitool ended with {code}: {words}")),
-                Ran::NotSent(code, why) => Sent::NotSent(code, why),
+                Ran::NotSent(code, why) => Sent::NeverLeft(code, why),
                 Ran::Lost(code, why) => Sent::Lost(code, why),
             },
             Way::Proxmox { wire, node } => {
@@ -198,7 +198,7 @@ fn accepted(asked: Asked, redactor: &Redactor) -> Sent {
     match asked {
         Asked::Answered(answer, _) if answer.is_success() => Sent::Accepted(format!("accepted with HTTP {}", answer.status)),
         Asked::Answered(answer, _) => said_no(answer.status, answer.shown(redactor)),
-        Asked::NotSent(code, why) => Sent::NotSent(code, why),
+        Asked::NotSent(code, why) => Sent::NeverLeft(code, why),
         Asked::Lost(code, why) => Sent::Lost(code, why),
     }
 }
