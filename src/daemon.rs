@@ -10,7 +10,9 @@ use crate::journal::Recorder;
 use crate::live::{self, Daemon, Handle, MakeSensor, Parts};
 use crate::{own_base, rules};
 use anyhow::Context;
+use crate::readiness;
 use homeostat_actuators::Pace;
+use homeostat_actuators::kube::KubeClient;
 use homeostat_model::{ActuatorSpec, Event, Fault, RuleSet, Sensor};
 use homeostat_sensors::exposition::ExpositionSensor;
 use homeostat_sensors::host::HostSensor;
@@ -147,16 +149,23 @@ pub async fn start(launch: Launch) -> anyhow::Result<Running> {
     let (recorder, opened) = Recorder::open(&data, config.journal_settings(), clock.now())?;
     let assembled = homeostat_actuators::registry::assemble_at(&config.actuators, &data, &opened.journal_id, pace)
         .map_err(|faults| joined("actuators", &faults))?;
-    let specs: Vec<ActuatorSpec> = assembled.actuators.iter().map(|actuator| actuator.spec()).collect();
+    let actuators = readiness::annotated(assembled.actuators, assembled.annotator.as_ref());
+    let missing = readiness::look(&actuators).await;
+    for (verb, fault) in &missing {
+        let off = if readiness::disables(fault) { "It is switched off until the next start" } else { "It stays, and may fail" };
+        tracing::warn!(%verb, %fault, "A verb cannot be done now. {off}.");
+    }
+    let specs = readiness::enabled(actuators.iter().map(|actuator| actuator.spec()).collect(), &missing);
+    sweep_experiments(&config, &opened.journal_id, pace, clock.now());
     let own_base = if is_at_home { own_base::find(&servers(&config), &data) } else { Vec::new() };
     let rules = rules::rule_set_on(&config, specs.clone(), own_base)?;
-    let (notify, previews) = (assembled.notify, assembled.actuators.clone());
+    let (notify, previews) = (assembled.notify, actuators.clone());
     let seed = clock.now().millis() as u64;
     let daemon = live::start(Parts {
         dir: data.clone(),
         clock,
         sensors: make_sensors(&config),
-        actuators: assembled.actuators,
+        actuators,
         announce: Arc::new(move |notice| {
             let notify = Arc::clone(&notify);
             Box::pin(async move { notify.announce(&notice).await })
@@ -180,6 +189,22 @@ pub async fn start(launch: Launch) -> anyhow::Result<Running> {
     let known = Known { config: config_path, data, servers: servers(&config), specs, loaded: rules };
     let reloads = reloads.then(|| watch_rules(&config, known, daemon.handle()));
     Ok(Running { daemon, listen, stop, server, reloads })
+}
+
+/// Ends experiments whose time was over while no engine ran, beside the start: they have a deadline of their own as well.
+fn sweep_experiments(config: &Config, journal_id: &str, pace: Pace, now: homeostat_model::Time) {
+    let Some(kubernetes) = config.actuators.kubernetes.as_ref().filter(|kubernetes| kubernetes.chaos.is_some()) else { return };
+    let client = match KubeClient::new(kubernetes, journal_id, pace) {
+        Ok(client) => client,
+        // The same faults have refused the start.
+        Err(_) => return,
+    };
+    tokio::spawn(async move {
+        let report = homeostat_actuators::kube::abort_expired(&client, now, homeostat_model::Span::from_mins(2)).await;
+        if !report.recovered.is_empty() || !report.is_clean() {
+            tracing::warn!(%report, "Experiments that an earlier engine left were ended.");
+        }
+    });
 }
 
 impl Running {

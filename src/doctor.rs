@@ -116,6 +116,31 @@ pub fn actuator_specs(config: &Config) -> Result<Vec<ActuatorSpec>, Vec<String>>
     Ok(built.map_err(faults)?.iter().map(|actuator| actuator.spec()).collect())
 }
 
+/// Whether the other sides of the actuators are there, know what is needed and let us. Reads only.
+pub async fn actuators(place: &Place) -> Vec<Check> {
+    const NAME: &str = "actuators";
+    let Ok(config) = &place.config else { return Vec::new() };
+    let scratch: PathBuf = std::env::temp_dir().join(format!("homeostat-doctor-{}", std::process::id()));
+    let built = homeostat_actuators::registry::build(&config.actuators, &scratch, "doctor");
+    let checks = match built {
+        // `policies` says what is wrong with them.
+        Err(_) => Vec::new(),
+        Ok(actuators) => {
+            let missing = crate::readiness::look(&actuators).await;
+            let verbs = actuators.iter().map(|actuator| actuator.spec().verbs.len()).sum::<usize>();
+            let bad = |(verb, fault): &(homeostat_model::Verb, homeostat_model::Fault)| {
+                let off = if crate::readiness::disables(fault) { "is switched off" } else { "may fail" };
+                Check::warn(verb.as_str(), format!("{off}: {}", fault.while_doing), fault.detail.clone())
+            };
+            let mut checks = vec![Check::ok(NAME, format!("{} of {verbs} verbs can be done", verbs - missing.len().min(verbs)))];
+            checks.extend(missing.iter().map(bad));
+            checks
+        }
+    };
+    let _ = fs::remove_dir_all(&scratch);
+    checks
+}
+
 /// Loads the policies into a kernel of their own: the same check as in the daemon.
 pub fn policies(place: &Place) -> Check {
     const NAME: &str = "policies";

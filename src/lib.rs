@@ -19,6 +19,7 @@ pub mod live;
 pub mod own_base;
 pub mod playbooks;
 pub mod policy_test;
+pub mod readiness;
 pub mod replay;
 pub mod rules;
 pub mod samples;

@@ -166,3 +166,20 @@ pub(super) async fn playbooks(place: &Place, as_json: bool) -> Ended {
     }
     Ok(Exit::Ok)
 }
+
+/// `homeostat chaos abort --all`: straight to the API server, whatever the daemon does.
+pub(super) async fn abort_experiments(place: Place, within: std::time::Duration, as_json: bool) -> Ended {
+    let config = place.config?;
+    let kubernetes = config.actuators.kubernetes.as_ref();
+    let kubernetes = kubernetes.ok_or_else(|| anyhow::anyhow!("`actuators.kubernetes` is not configured: there is no cluster to ask"))?;
+    let client = homeostat_actuators::kube::KubeClient::new(kubernetes, "by-hand", homeostat_actuators::Pace::default());
+    let client = client.map_err(|faults| anyhow::anyhow!(faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")))?;
+    let within = homeostat_model::Span::from_millis(i64::try_from(within.as_millis()).unwrap_or(i64::MAX));
+    let report = homeostat_actuators::kube::abort_all(&client, within).await;
+    if as_json {
+        print_json(&json!({ "recovered": report.recovered, "stuck": report.stuck, "failed": report.failed }))?;
+    } else {
+        println!("{}", clean(&report.to_string()));
+    }
+    Ok(if report.is_clean() { Exit::Ok } else { Exit::Failed })
+}

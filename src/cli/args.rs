@@ -124,6 +124,9 @@ pub enum Command {
     },
     /// List the playbooks that can be run
     Playbooks,
+    /// Chaos Mesh experiments of Homeostat
+    #[command(subcommand)]
+    Chaos(ChaosCommand),
     /// Hands off: sensing goes on, nothing is sent until `resume`
     Pause {
         /// Why
@@ -283,6 +286,20 @@ pub enum JournalCommand {
     Backup {
         /// The file; it must not exist
         file: PathBuf,
+    },
+}
+
+/// About experiments.
+#[derive(Debug, Subcommand)]
+pub enum ChaosCommand {
+    /// End every experiment of ours at once and wait for the recovery; needs no daemon
+    Abort {
+        /// All of them; said aloud, so that nobody ends one by a slip
+        #[arg(long, required = true)]
+        all: bool,
+        /// How long to wait for the recovery: `2m`
+        #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "2m")]
+        within: std::time::Duration,
     },
 }
 

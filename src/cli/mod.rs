@@ -88,6 +88,7 @@ pub async fn run(cli: Cli) -> Ended {
         Command::Runs => acting::runs(&place, json).await,
         Command::Release { run } => acting::release(&place, &run, json).await,
         Command::Playbooks => acting::playbooks(&place, json).await,
+        Command::Chaos(args::ChaosCommand::Abort { all: _, within }) => acting::abort_experiments(place, within, json).await,
         Command::Pause { reason } => asking::pause(&place, &reason.join(" "), json).await,
         Command::Resume => asking::resume(&place, json).await,
         Command::Unlock { policy, symptom } => asking::unlock(&place, &policy, &symptom.unwrap_or_default(), json).await,

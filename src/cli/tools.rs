@@ -52,6 +52,7 @@ pub(super) async fn doctor(place: Place, json: bool) -> Ended {
     // What blocks (files, policies) may block here: this process does nothing else.
     let mut checks = with_big_stack(|| doctor::without_network(&place))?;
     checks.extend(doctor::sensors(&place).await);
+    checks.extend(doctor::actuators(&place).await);
     checks.push(doctor::daemon(&place).await);
     report(&checks, json)
 }

@@ -39,7 +39,7 @@ struct Wish {
 /// A dry run is asked for by a wish, or by an action's number.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct DryRun {
+pub(super) struct DryRun {
     #[serde(default)]
     action: Option<String>,
     #[serde(default)]
