@@ -172,9 +172,9 @@ fn single_mistakes() {
         ("tokens: { a: \"${vault:x}\" }", "1:14 `tokens.a`: `${vault:x}` is not a secret reference"),
         ("sensors: { 'a b': { kind: host } }", "is not a sensor's name"),
         ("arbiter: { observer_fault_ratio: 7 }", "1:34 `observer_fault_ratio` is 7, expected 0 to 1"),
-        ("arbiter: { blast: { dependants_share_max: 2 } }", "1:45 `dependants_share_max` is 2, expected 0 to 1"),
+        ("arbiter: { blast: { dependants_share_max: 2 } }", "1:43 `dependants_share_max` is 2, expected 0 to 1"),
         ("arbiter: { floors: [{ targets: [node/*], min: 2 }] }", "unknown field `min`"),
-        ("arbiter: { witnesses: { gateway: ['up{'] } }", "1:25 selector `up{`"),
+        ("arbiter: { witnesses: { gateway: ['up{'] } }", "1:23 selector `up{`"),
         (
             "arbiter: { calendar: { windows: [{ name: n, rule: deny, classes: [disruptive], from: '25:00', to: '06:00' }] } }",
             "`25:00` is not a time of day",
