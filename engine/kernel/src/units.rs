@@ -69,6 +69,10 @@ pub struct Unit {
     pub next_slot: Time,
     /// Whether actions of this symptom may be open.
     pub has_open: bool,
+    /// The longest time between two evaluations, as of the last one.
+    pub every: Span,
+    /// Whether something else than samples has changed since the last evaluation: its script must be run.
+    pub must_run: bool,
     dirty: bool,
     /// See [`place`].
     place: u64,
@@ -116,6 +120,8 @@ pub struct Units {
     slots: BTreeSet<(Time, UnitId)>,
     watchers: Vec<Vec<Watcher>>,
     dirty: Vec<UnitId>,
+    /// One unit of each policy that a batch evaluates; empty between batches.
+    pub touched: Vec<UnitId>,
     tallies: BTreeMap<PolicyId, Tally>,
     /// By what [`place`] makes of policy and symptom.
     by_place: BTreeSet<(u64, UnitId)>,
@@ -193,6 +199,8 @@ impl Units {
             is_loose: false,
             next_slot: now,
             has_open: false,
+            every: Span::from_mins(1),
+            must_run: true,
             dirty: false,
         };
         let id = match self.free.pop() {
@@ -268,13 +276,14 @@ impl Units {
         Some(before)
     }
 
-    /// Marks a unit for evaluation.
+    /// Marks a unit for evaluation because something else than samples has changed: its policy, or which series there are.
     pub fn mark(&mut self, id: UnitId) {
-        if let Some(unit) = self.slab.get_mut(id.0 as usize).and_then(Option::as_mut)
-            && !unit.dirty
-        {
-            unit.dirty = true;
-            self.dirty.push(id);
+        if let Some(unit) = self.slab.get_mut(id.0 as usize).and_then(Option::as_mut) {
+            unit.must_run = true;
+            if !unit.dirty {
+                unit.dirty = true;
+                self.dirty.push(id);
+            }
         }
     }
 

@@ -7,4 +7,5 @@ mod evaluation;
 mod guards;
 mod lab;
 mod recovery;
+mod retrace;
 mod runs;

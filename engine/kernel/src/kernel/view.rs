@@ -27,8 +27,10 @@ pub struct Stats {
     pub out_of_order: u64,
     /// Samples dropped because another value stood there.
     pub duplicates: u64,
-    /// Evaluations run.
+    /// Times a policy was looked at for a target.
     pub evaluations: u64,
+    /// Of these, those in which the reads alone showed that the script would end as quietly as before, and it was not run.
+    pub evaluations_retraced: u64,
     /// Slots that cost nothing because nothing had changed.
     pub evaluations_unchanged: u64,
     /// Evaluations that ended undetermined.

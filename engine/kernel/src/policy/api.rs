@@ -5,11 +5,12 @@
 
 use super::reading::{
     ActionText, AlertHandle, AlertSelectorText, Answer, ClaimDraft, Compare, Reading, SelectorText, Series, Window, Wish, compare,
-    compare_both, compare_mirrored, fault, margin, stop,
+    compare_both, compare_mirrored, fault, stop,
 };
+use super::retrace::Of;
 use super::session::{Draft, Mode, Op, PROPOSALS_MAX, Seen, Session, Shared, Stop, lock};
-use crate::store::{SeriesRef, Store};
-use homeostat_model::{Arg, Args, Claim, ClaimSubject, ReadingValue, Relation, SeriesKey, Span, Target, Time, Verb};
+use crate::store::SeriesRef;
+use homeostat_model::{Arg, Args, Claim, ClaimSubject, ReadingValue, Relation, SeriesKey, Span, Target, Verb};
 use rhai::{Array, Dynamic, Engine, FLOAT, INT, ImmutableString, Map};
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -209,7 +210,7 @@ fn register_series(engine: &mut Engine, shared: &Shared) {
         lock(&s).store.label(series.0, &name).unwrap_or_default().into()
     });
     let s = Arc::clone(shared);
-    engine.register_fn("last", move |series: Series| Reading::take(&s, Op::Last, series.0, |store, now| store.last(series.0, now)));
+    engine.register_fn("last", move |series: Series| Reading::take(&s, Op::Last, series.0));
     let s = Arc::clone(shared);
     engine.register_fn("over", move |series: Series, span: ImmutableString| -> Answer<Window> {
         Ok(Window { series: series.0, span: span_of(&s, &span)? })
@@ -225,8 +226,8 @@ fn register_series(engine: &mut Engine, shared: &Shared) {
     let s = Arc::clone(shared);
     engine.register_fn("absent_for", move |series: Series, span: ImmutableString| -> Answer<bool> {
         let span = span_of(&s, &span)?;
-        let reading = Reading::take(&s, Op::AbsentFor(span), series.0, |store, now| store.absent_for(series.0, now, span))?;
-        Ok(reading.value == Some(1.0))
+        let reading = Reading::take(&s, Op::AbsentFor(span), series.0)?;
+        Ok(reading.taken(&s) == Some(1.0))
     });
     for (name, relation) in [("above", Relation::Above), ("below", Relation::Below)] {
         let s = Arc::clone(shared);
@@ -256,7 +257,14 @@ fn one(shared: &Shared, text: &str, with: Option<SeriesRef>) -> Answer<Series> {
         }
         (None, _) => {
             let what: Arc<str> = format!("series {text}").into();
-            let noted = session.note(Seen { op: Op::Named, series: None, what: Some(what), value: ReadingValue::NoData, sampled_at: None });
+            let noted = session.note(Seen {
+                op: Op::Named,
+                series: None,
+                what: Some(what),
+                value: ReadingValue::NoData,
+                sampled_at: None,
+                taken: false,
+            });
             drop(session);
             Err(stop(shared, noted.map_or_else(|why| why, Stop::Undetermined)))
         }
@@ -270,53 +278,42 @@ fn agrees(session: &Session, key: &SeriesKey, other: SeriesRef) -> bool {
 fn held(shared: &Shared, series: Series, level: f64, span: &str, below: bool) -> Answer<bool> {
     let span = span_of(shared, span)?;
     let op = if below { Op::HeldBelow(level, span) } else { Op::HeldAbove(level, span) };
-    let reading = Reading::take(shared, op, series.0, |store: &Store, now: Time| {
-        let window = store.window(series.0, now, span);
-        if below { window.held_below(level) } else { window.held_above(level) }
-    })?;
-    let answer = reading.known(shared)? == 1.0;
+    let reading = Reading::take(shared, op, series.0)?;
+    let answer = reading.taken_known(shared)? == 1.0;
     // The margin is that of the sample which is nearest to the other side.
-    let (extreme, how) = {
-        let session = lock(shared);
-        let window = session.store.window(series.0, session.now, span);
-        if below { (window.max(), Compare::Less) } else { (window.min(), Compare::Greater) }
-    };
-    if let Some(value) = extreme.value.value() {
-        margin(shared, reading.seen, how, value, level);
+    let how = if below { Compare::Less } else { Compare::Greater };
+    let session = &mut *lock(shared);
+    match op.extreme(&session.store, series.0, session.now) {
+        Some(value) => how.record(session, reading.seen, (Of::Extreme(reading.seen), value), (Of::Number, level)),
+        None => session.is_unclear = true,
     }
     Ok(answer)
 }
 
 fn register_windows(engine: &mut Engine, shared: &Shared) {
-    type Plain = (&'static str, fn(Span) -> Op, fn(&crate::store::Window<'_>) -> crate::store::Read);
+    type Plain = (&'static str, fn(Span) -> Op);
     let plain: [Plain; 12] = [
-        ("avg", Op::Avg, |w| w.avg()),
-        ("min", Op::Min, |w| w.min()),
-        ("max", Op::Max, |w| w.max()),
-        ("sum", Op::Sum, |w| w.sum()),
-        ("stddev", Op::Stddev, |w| w.stddev()),
-        ("rate", Op::Rate, |w| w.rate()),
-        ("increase", Op::Increase, |w| w.increase()),
-        ("delta", Op::Delta, |w| w.delta()),
-        ("slope", Op::Slope, |w| w.slope()),
-        ("coverage", Op::Coverage, |w| w.coverage()),
-        ("count", Op::Count, |w| w.count()),
-        ("last", |_| Op::Last, |w| w.last()),
+        ("avg", Op::Avg),
+        ("min", Op::Min),
+        ("max", Op::Max),
+        ("sum", Op::Sum),
+        ("stddev", Op::Stddev),
+        ("rate", Op::Rate),
+        ("increase", Op::Increase),
+        ("delta", Op::Delta),
+        ("slope", Op::Slope),
+        ("coverage", Op::Coverage),
+        ("count", Op::Count),
+        ("last", Op::LastOver),
     ];
-    for (name, op, read) in plain {
+    for (name, op) in plain {
         let s = Arc::clone(shared);
-        engine.register_fn(name, move |w: Window| {
-            Reading::take(&s, op(w.span), w.series, |store, now| read(&store.window(w.series, now, w.span)))
-        });
+        engine.register_fn(name, move |w: Window| Reading::take(&s, op(w.span), w.series));
     }
     let s = Arc::clone(shared);
-    engine.register_fn("quantile", move |w: Window, q: FLOAT| {
-        Reading::take(&s, Op::Quantile(q, w.span), w.series, |store, now| store.window(w.series, now, w.span).quantile(q))
-    });
+    engine.register_fn("quantile", move |w: Window, q: FLOAT| Reading::take(&s, Op::Quantile(q, w.span), w.series));
     let s = Arc::clone(shared);
-    let until = Arc::new(move |w: Window, level: f64| {
-        Reading::take(&s, Op::SecondsUntil(level, w.span), w.series, |store, now| store.window(w.series, now, w.span).seconds_until(level))
-    });
+    let until = Arc::new(move |w: Window, level: f64| Reading::take(&s, Op::SecondsUntil(level, w.span), w.series));
     let with_float = Arc::clone(&until);
     engine.register_fn("seconds_until", move |w: Window, level: FLOAT| with_float(w, level));
     engine.register_fn("seconds_until", move |w: Window, level: INT| until(w, level as f64));
@@ -350,26 +347,43 @@ fn register_arithmetic(engine: &mut Engine, shared: &Shared) {
         ("max", f64::max),
     ];
     for (name, f) in binary {
-        engine.register_fn(name, move |r: Reading, x: FLOAT| r.map(|v| f(v, x)));
-        engine.register_fn(name, move |r: Reading, x: INT| r.map(|v| f(v, x as f64)));
-        engine.register_fn(name, move |x: FLOAT, r: Reading| r.map(|v| f(x, v)));
-        engine.register_fn(name, move |x: INT, r: Reading| r.map(|v| f(x as f64, v)));
-        engine.register_fn(name, move |a: Reading, b: Reading| a.join(b, f));
+        let s = Arc::clone(shared);
+        engine.register_fn(name, move |r: Reading, x: FLOAT| r.map(&s, f, x));
+        let s = Arc::clone(shared);
+        engine.register_fn(name, move |r: Reading, x: INT| r.map(&s, f, x as f64));
+        let s = Arc::clone(shared);
+        engine.register_fn(name, move |x: FLOAT, r: Reading| r.map_second(&s, f, x));
+        let s = Arc::clone(shared);
+        engine.register_fn(name, move |x: INT, r: Reading| r.map_second(&s, f, x as f64));
+        let s = Arc::clone(shared);
+        engine.register_fn(name, move |a: Reading, b: Reading| a.join(&s, b, f));
     }
-    engine.register_fn("-", |r: Reading| r.map(|v| -v));
-    engine.register_fn("abs", |r: Reading| r.map(f64::abs));
-    engine.register_fn("round", |r: Reading| r.map(f64::round));
-    engine.register_fn("floor", |r: Reading| r.map(f64::floor));
-    engine.register_fn("ceiling", |r: Reading| r.map(f64::ceil));
+    type Unary = (&'static str, fn(f64, f64) -> f64);
+    let unary: [Unary; 5] =
+        [("-", |v, _| -v), ("abs", |v, _| v.abs()), ("round", |v, _| v.round()), ("floor", |v, _| v.floor()), ("ceiling", |v, _| v.ceil())];
+    for (name, f) in unary {
+        let s = Arc::clone(shared);
+        engine.register_fn(name, move |r: Reading| r.map(&s, f, 0.0));
+    }
+    register_ways_out(engine, shared);
+}
+
+/// What gives a script something of a reading itself: each must say so ([`Reading::taken`]). That a reading is known or not is
+/// always noted.
+fn register_ways_out(engine: &mut Engine, shared: &Shared) {
     let s = Arc::clone(shared);
-    engine.register_fn("whole", move |r: Reading| -> Answer<INT> { Ok(r.known(&s)?.round() as INT) });
+    engine.register_fn("whole", move |r: Reading| -> Answer<INT> { Ok(r.taken_known(&s)?.round() as INT) });
     engine.register_fn("whole", |x: FLOAT| x.round() as INT);
     engine.register_fn("whole", |x: INT| x);
-    engine.register_fn("or", |r: Reading, x: FLOAT| r.value.unwrap_or(x));
-    engine.register_fn("or", |r: Reading, x: INT| r.value.unwrap_or(x as f64));
+    let s = Arc::clone(shared);
+    engine.register_fn("or", move |r: Reading, x: FLOAT| r.taken(&s).unwrap_or(x));
+    let s = Arc::clone(shared);
+    engine.register_fn("or", move |r: Reading, x: INT| r.taken(&s).unwrap_or(x as f64));
     engine.register_fn("is_known", |r: Reading| r.value.is_some());
-    engine.register_fn("to_string", |r: Reading| r.value.map_or_else(|| "unknown".to_owned(), |v| v.to_string()));
-    engine.register_fn("to_debug", |r: Reading| r.value.map_or_else(|| "unknown".to_owned(), |v| v.to_string()));
+    for name in ["to_string", "to_debug"] {
+        let s = Arc::clone(shared);
+        engine.register_fn(name, move |r: Reading| r.taken(&s).map_or_else(|| "unknown".to_owned(), |v| v.to_string()));
+    }
 }
 
 fn register_alerts(engine: &mut Engine, shared: &Shared) {
@@ -407,11 +421,12 @@ fn register_alerts(engine: &mut Engine, shared: &Shared) {
             what: Some(what),
             value: value.map_or(ReadingValue::NoData, ReadingValue::Value),
             sampled_at: Some(now),
+            taken: false,
         };
         let noted = session.note(seen);
         drop(session);
         match noted {
-            Ok(seen) => Ok(Reading { value, seen }),
+            Ok(seen) => Ok(Reading { value, seen, of: Of::Read(seen) }),
             Err(why) => Err(stop(&s, why)),
         }
     });
@@ -577,7 +592,7 @@ fn args_of(shared: &Shared, map: Map) -> Answer<Args> {
 /// A script's value as an argument. A reading must be known to become one.
 pub(super) fn arg_of(shared: &Shared, name: &str, value: Dynamic) -> Answer<Arg> {
     if let Some(reading) = value.clone().try_cast::<Reading>() {
-        return Ok(Arg::Float(reading.known(shared)?));
+        return Ok(Arg::Float(reading.taken_known(shared)?));
     }
     if let Some(items) = value.clone().try_cast::<Array>() {
         return items.into_iter().map(|item| arg_of(shared, name, item)).collect::<Answer<Vec<Arg>>>().map(Arg::List);
@@ -614,7 +629,8 @@ fn register_words(engine: &mut Engine, shared: &Shared) {
     for (name, show) in shown {
         engine.register_fn(name, move |x: FLOAT| show(x));
         engine.register_fn(name, move |x: INT| show(x as f64));
-        engine.register_fn(name, move |r: Reading| r.value.map_or_else(|| "unknown".to_owned(), show));
+        let s = Arc::clone(shared);
+        engine.register_fn(name, move |r: Reading| r.taken(&s).map_or_else(|| "unknown".to_owned(), show));
     }
 }
 

@@ -73,6 +73,8 @@ pub struct Traits {
 pub struct Host {
     engine: Engine,
     shared: Shared,
+    #[cfg(any(test, feature = "sabotage"))]
+    runs_every_script: bool,
 }
 
 impl Host {
@@ -102,7 +104,12 @@ impl Host {
         });
         engine.on_debug(|_, _, _| {});
         api::register(&mut engine, &shared);
-        Host { engine, shared }
+        Host {
+            engine,
+            shared,
+            #[cfg(any(test, feature = "sabotage"))]
+            runs_every_script: false,
+        }
     }
 
     pub(super) fn engine(&self) -> &Engine {
@@ -183,6 +190,27 @@ impl Host {
         let mut session = lock(&self.shared);
         std::mem::swap(&mut session.seen, &mut trail.seen);
         std::mem::swap(&mut session.compared, &mut trail.compared);
+        std::mem::swap(&mut session.steps, &mut trail.steps);
+        trail.cost_beside = session.cost - session.reads_cost;
+        trail.is_clear = !session.is_unclear && session.alert.is_none() && session.loose.is_empty();
+    }
+
+    /// Makes the reads of a trail again. Where they would lead the script of a quiet evaluation to the same end, the trail is up to
+    /// date, and this gives until when that stays so if nothing new arrives. Otherwise the trail is worth nothing: evaluate.
+    ///
+    /// Policy, parameters and what its selectors name must be those of the evaluation (`inputs`: what that read).
+    pub fn retrace(&self, trail: &mut Trail, inputs: &[SeriesRef], now: Time) -> Option<Time> {
+        #[cfg(any(test, feature = "sabotage"))]
+        if self.runs_every_script {
+            return None;
+        }
+        lock(&self.shared).retrace(trail, inputs, now)
+    }
+
+    /// From now on every look back along a trail says that the script must be run.
+    #[cfg(any(test, feature = "sabotage"))]
+    pub fn never_retrace(&mut self) {
+        self.runs_every_script = true;
     }
 
     /// A trail as evidence.

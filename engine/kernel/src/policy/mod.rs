@@ -2,7 +2,8 @@
 //!
 //! `session` holds the windows and what an evaluation has read and wished so far; `reading` the values that scripts handle;
 //! `api` every function a script may call (and `docs/policy-api.md`, generated from the same list); `load` compiles a policy and
-//! reads its `policy()` map; `host` runs it inside its limits. Absent on purpose: clock, files, network, `import`, `eval`, `sleep`,
+//! reads its `policy()` map; `host` runs it inside its limits, and `retrace` saves it
+//! from being run where it would end as quietly as before. Absent on purpose: clock, files, network, `import`, `eval`, `sleep`,
 //! state between evaluations. An editor breaks this by registering a function that answers differently for the same windows.
 
 mod api;
@@ -11,14 +12,15 @@ mod expression;
 mod host;
 mod load;
 mod reading;
+mod retrace;
 mod session;
 
 #[cfg(test)]
 mod tests;
 
 pub use api::{ApiEntry, reference};
-pub(crate) use diagnose::did_you_mean;
 pub use diagnose::PolicyError;
+pub(crate) use diagnose::did_you_mean;
 pub use expression::{Around, Expression, TEXTS_MAX};
 pub use host::{Evaluated, Evaluation, Host, Subject, Traits};
 pub use load::{ForEach, Policy, digest};

@@ -3,8 +3,9 @@
 //! A reading may be unknown. Using an unknown one ends the evaluation as *undetermined*, in a way that no `try` can catch; only
 //! `.or(…)`, `.is_known()` and `.absent_for(…)` may look at it. Comparisons record how far they were from turning over.
 
-use super::session::{COMPARED_MAX, Compared, Op, Shared, Stop, lock};
-use crate::store::{Read, SeriesRef};
+use super::retrace::{Of, step};
+use super::session::{Op, Shared, Stop, lock};
+use crate::store::SeriesRef;
 use homeostat_model::{Args, Span, Target, Verb};
 use rhai::{Dynamic, EvalAltResult, Position};
 
@@ -34,7 +35,10 @@ pub(super) struct Window {
 #[derive(Copy, Clone, Debug)]
 pub(super) struct Reading {
     pub(super) value: Option<f64>,
+    /// The read whose evidence it is.
     pub(super) seen: u32,
+    /// How it came about.
+    pub(super) of: Of,
 }
 
 /// The alert that woke `on_alert`.
@@ -69,18 +73,16 @@ pub(super) fn fault<T>(shared: &Shared, why: impl Into<String>) -> Answer<T> {
 }
 
 impl Reading {
-    /// Records a read.
-    pub(super) fn take(
-        shared: &Shared,
-        op: Op,
-        series: SeriesRef,
-        read: impl FnOnce(&crate::store::Store, homeostat_model::Time) -> Read,
-    ) -> Answer<Reading> {
+    /// Makes a read and records it.
+    pub(super) fn take(shared: &Shared, op: Op, series: SeriesRef) -> Answer<Reading> {
         let mut session = lock(shared);
-        let read = read(&session.store, session.now);
+        let Some(read) = op.read(&session.store, series, session.now) else {
+            drop(session);
+            return fault(shared, format!("`{op}` is not a read of a series"));
+        };
         let value = read.value.value();
         match session.record(op, series, read) {
-            Ok(seen) => Ok(Reading { value, seen }),
+            Ok(seen) => Ok(Reading { value, seen, of: Of::Read(seen) }),
             Err(why) => {
                 drop(session);
                 Err(stop(shared, why))
@@ -93,15 +95,37 @@ impl Reading {
         self.value.ok_or_else(|| stop(shared, Stop::Undetermined(self.seen)))
     }
 
-    /// The same read with its value changed.
-    pub(super) fn map(self, change: impl FnOnce(f64) -> f64) -> Reading {
-        Reading { value: self.value.map(change), seen: self.seen }
+    /// The value for the script itself, which may do with it what it likes.
+    pub(super) fn taken(self, shared: &Shared) -> Option<f64> {
+        lock(shared).take(self.of);
+        self.value
+    }
+
+    /// The number for the script itself, or the end of the evaluation.
+    pub(super) fn taken_known(self, shared: &Shared) -> Answer<f64> {
+        lock(shared).take(self.of);
+        self.known(shared)
+    }
+
+    /// The same read with its value changed: `change` of it and of a number that it may ignore.
+    pub(super) fn map(self, shared: &Shared, change: fn(f64, f64) -> f64, number: f64) -> Reading {
+        let value = self.value.map(|value| change(value, number));
+        Reading { value, seen: self.seen, of: step(shared, change, self.of, Of::Number, number, value) }
+    }
+
+    /// The same, with the number first.
+    pub(super) fn map_second(self, shared: &Shared, change: fn(f64, f64) -> f64, number: f64) -> Reading {
+        let value = self.value.map(|value| change(number, value));
+        Reading { value, seen: self.seen, of: step(shared, change, Of::Number, self.of, number, value) }
     }
 
     /// Two readings in one; unknown if either is. The evidence is the first's, unless only the second is unknown.
-    pub(super) fn join(self, other: Reading, change: impl FnOnce(f64, f64) -> f64) -> Reading {
+    pub(super) fn join(self, shared: &Shared, other: Reading, change: fn(f64, f64) -> f64) -> Reading {
         match (self.value, other.value) {
-            (Some(a), Some(b)) => Reading { value: Some(change(a, b)), seen: self.seen },
+            (Some(a), Some(b)) => {
+                let value = Some(change(a, b));
+                Reading { value, seen: self.seen, of: step(shared, change, self.of, other.of, f64::NAN, value) }
+            }
             (None, _) => self,
             (Some(_), None) => other,
         }
@@ -109,7 +133,7 @@ impl Reading {
 }
 
 /// The comparisons, with the distance by which each holds (zero or more) or fails (negative).
-#[derive(Copy, Clone, Debug)]
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(super) enum Compare {
     Less,
     LessOrEqual,
@@ -144,7 +168,7 @@ impl Compare {
         }
     }
 
-    fn holds(self, a: f64, b: f64) -> bool {
+    pub(super) fn holds(self, a: f64, b: f64) -> bool {
         match self {
             Compare::Less => a < b,
             Compare::LessOrEqual => a <= b,
@@ -155,7 +179,7 @@ impl Compare {
         }
     }
 
-    fn distance(self, a: f64, b: f64) -> f64 {
+    pub(super) fn distance(self, a: f64, b: f64) -> f64 {
         match self {
             Compare::Less | Compare::LessOrEqual => b - a,
             Compare::Greater | Compare::GreaterOrEqual => a - b,
@@ -167,9 +191,7 @@ impl Compare {
 
 /// Compares a reading with a number and records the margin.
 pub(super) fn compare(shared: &Shared, reading: Reading, how: Compare, threshold: f64) -> Answer<bool> {
-    let value = reading.known(shared)?;
-    margin(shared, reading.seen, how, value, threshold);
-    Ok(how.holds(value, threshold))
+    compare_with(shared, reading, how, (Of::Number, threshold))
 }
 
 /// Compares a number with a reading: the mirror image, so that the margin stays the reading's.
@@ -180,13 +202,11 @@ pub(super) fn compare_mirrored(shared: &Shared, threshold: f64, how: Compare, re
 /// Compares two readings; the margin is the first's.
 pub(super) fn compare_both(shared: &Shared, a: Reading, how: Compare, b: Reading) -> Answer<bool> {
     let threshold = b.known(shared)?;
-    compare(shared, a, how, threshold)
+    compare_with(shared, a, how, (b.of, threshold))
 }
 
-/// Records how far a comparison was from turning over.
-pub(super) fn margin(shared: &Shared, seen: u32, how: Compare, value: f64, threshold: f64) {
-    let compared = &mut lock(shared).compared;
-    if compared.len() < COMPARED_MAX {
-        compared.push(Compared { seen, relation: how.sign(), threshold, distance: how.distance(value, threshold) });
-    }
+fn compare_with(shared: &Shared, reading: Reading, how: Compare, threshold: (Of, f64)) -> Answer<bool> {
+    let value = reading.known(shared)?;
+    how.record(&mut lock(shared), reading.seen, (reading.of, value), threshold);
+    Ok(how.holds(value, threshold.1))
 }

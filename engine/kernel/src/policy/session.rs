@@ -3,6 +3,8 @@
 //! One session is shared by the kernel and by every function that scripts call; buffers are reused, so that an evaluation in steady
 //! state allocates only what Rhai itself does.
 
+use super::reading::Compare;
+use super::retrace::{Of, Step};
 use crate::store::{Read, SelectionId, Selector, SeriesRef, Standing, Store};
 use homeostat_model::{Alert, Arg, Args, Claim, Evidence, Margin, ReadingValue, Span, Target, Time, Verb};
 use std::collections::BTreeMap;
@@ -21,6 +23,8 @@ const SEARCH_COST: u64 = 20_000;
 const REPEAT_COST: u64 = 10;
 /// Comparisons of one evaluation that are remembered.
 pub(super) const COMPARED_MAX: usize = 4 * READS_MAX;
+/// Steps of arithmetic between readings of one evaluation that are remembered.
+pub(super) const STEPS_MAX: usize = 4 * READS_MAX;
 /// Wishes of one evaluation.
 pub(super) const PROPOSALS_MAX: usize = 16;
 /// Lines that a script may print per evaluation.
@@ -31,6 +35,8 @@ pub(super) const PRINTS_MAX: usize = 20;
 pub enum Op {
     /// Newest value.
     Last,
+    /// Newest value in a window, whatever its age.
+    LastOver(Span),
     /// Mean over a window.
     Avg(Span),
     /// Least value.
@@ -80,13 +86,18 @@ pub struct Seen {
     pub value: ReadingValue,
     /// When its newest sample was taken.
     pub sampled_at: Option<Time>,
+    /// Whether the script got hold of the value itself, instead of only having it compared.
+    pub taken: bool,
 }
 
 /// A comparison made with a read.
 #[derive(Copy, Clone, Debug)]
 pub struct Compared {
     pub(super) seen: u32,
-    pub(super) relation: &'static str,
+    pub(super) how: Compare,
+    pub(super) held: bool,
+    pub(super) left: Of,
+    pub(super) right: Of,
     pub(super) threshold: f64,
     pub(super) distance: f64,
 }
@@ -127,11 +138,16 @@ pub(super) struct Session {
     pub(super) alert: Option<Arc<Alert>>,
     pub(super) seen: Vec<Seen>,
     pub(super) compared: Vec<Compared>,
+    pub(super) steps: Vec<Step>,
+    /// Whether something was not recorded, so that the trail does not say all.
+    pub(super) is_unclear: bool,
     pub(super) drafts: Vec<Draft>,
     pub(super) inputs: Vec<SeriesRef>,
     pub(super) prints: Vec<String>,
     pub(super) valid_until: Time,
     pub(super) cost: u64,
+    /// What of it was for reads.
+    pub(super) reads_cost: u64,
     pub(super) stop: Option<Stop>,
     /// The selections that the answer depends on: where one changes, the evaluation must be woken.
     pub(super) selections: Vec<SelectionId>,
@@ -157,11 +173,14 @@ impl Session {
             alert: None,
             seen: Vec::new(),
             compared: Vec::new(),
+            steps: Vec::new(),
+            is_unclear: false,
             drafts: Vec::new(),
             inputs: Vec::new(),
             prints: Vec::new(),
             valid_until: Time::MAX,
             cost: 0,
+            reads_cost: 0,
             stop: None,
             selections: Vec::new(),
             loose: BTreeMap::new(),
@@ -175,11 +194,14 @@ impl Session {
         self.alert = None;
         self.seen.clear();
         self.compared.clear();
+        self.steps.clear();
+        self.is_unclear = false;
         self.drafts.clear();
         self.inputs.clear();
         self.prints.clear();
         self.valid_until = Time::MAX;
         self.cost = 0;
+        self.reads_cost = 0;
         self.stop = None;
         self.selections.clear();
         self.loose.clear();
@@ -189,6 +211,7 @@ impl Session {
     /// Records a read and gives its number.
     pub(super) fn record(&mut self, op: Op, series: SeriesRef, read: Read) -> Result<u32, Stop> {
         self.cost += u64::from(read.cost);
+        self.reads_cost += u64::from(read.cost);
         if self.cost > COST_MAX {
             return Err(Stop::Fault(format!("the evaluation touched more than {COST_MAX} samples: use shorter windows or fewer reads")));
         }
@@ -199,7 +222,7 @@ impl Session {
             self.store.protect(series);
             self.store.touch(series, self.now);
         }
-        self.note(Seen { op, series: Some(series), what: None, value: read.value, sampled_at: read.sampled_at })
+        self.note(Seen { op, series: Some(series), what: None, value: read.value, sampled_at: read.sampled_at, taken: false })
     }
 
     /// Records a read that no series answered.
@@ -263,13 +286,18 @@ fn first_cost(selector: &Selector, series: &[SeriesRef]) -> u64 {
 pub struct Trail {
     pub(super) seen: Vec<Seen>,
     pub(super) compared: Vec<Compared>,
+    pub(super) steps: Vec<Step>,
+    /// What the evaluation cost beside its reads, in samples.
+    pub(super) cost_beside: u64,
+    /// Whether it says all that the script was told (see [`super::retrace`]).
+    pub(super) is_clear: bool,
 }
 
 pub(super) fn evidence_from(store: &Store, seen: &[Seen], compared: &[Compared]) -> Vec<Evidence> {
     let mut evidence: Vec<Evidence> = seen.iter().map(|seen| evidence_of(store, seen)).collect();
     for compared in compared {
         if let Some(of) = evidence.get_mut(compared.seen as usize) {
-            of.margins.push(Margin { relation: format!("{} {}", compared.relation, compared.threshold), distance: compared.distance });
+            of.margins.push(Margin { relation: format!("{} {}", compared.how.sign(), compared.threshold), distance: compared.distance });
         }
     }
     evidence
@@ -292,7 +320,7 @@ fn evidence_of(store: &Store, seen: &Seen) -> Evidence {
 impl std::fmt::Display for Op {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Op::Last => f.write_str("last"),
+            Op::Last | Op::LastOver(_) => f.write_str("last"),
             Op::Avg(span) => write!(f, "avg over {span}"),
             Op::Min(span) => write!(f, "min over {span}"),
             Op::Max(span) => write!(f, "max over {span}"),
