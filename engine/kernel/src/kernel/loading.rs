@@ -44,7 +44,8 @@ impl Kernel {
 
     /// The playbooks of a rule set that may be loaded; the problems of the others go to `errors`.
     fn check_playbooks(&self, rules: &RuleSet, errors: &mut Vec<String>) -> BTreeMap<Verb, Checked> {
-        let verbs: BTreeMap<&Verb, &VerbSpec> = rules.actuators.iter().flat_map(|spec| &spec.verbs).map(|spec| (&spec.verb, spec)).collect();
+        let verbs: BTreeMap<&Verb, &VerbSpec> =
+            rules.actuators.iter().flat_map(|spec| &spec.verbs).map(|spec| (&spec.verb, spec)).collect();
         let names: BTreeSet<&str> = verbs.keys().map(|verb| verb.as_str()).collect();
         let catalogue = |verb: &Verb| verbs.get(verb).map(|spec| (*spec).clone());
         let mut sound = BTreeMap::new();
@@ -120,9 +121,14 @@ impl Kernel {
                 self.policies.insert(id, policy);
             }
         }
-        // What a policy wished that is no longer there is closed.
-        let orphans: Vec<(String, String)> =
-            self.open.keys().filter(|(policy, _)| !self.policies.contains_key(policy.as_str())).cloned().collect();
+        // What a policy wished that is no longer there is closed. People and runs are no policies: their questions stay.
+        let is_policy = |name: &str| name != homeostat_model::playbook::PLAYBOOK && name != crate::ledger::OPERATOR;
+        let orphans: Vec<(String, String)> = self
+            .open
+            .keys()
+            .filter(|(policy, _)| is_policy(policy) && !self.policies.contains_key(policy.as_str()))
+            .cloned()
+            .collect();
         for symptom in orphans {
             self.close_open(symptom, &BTreeSet::new(), "its policy was removed");
         }

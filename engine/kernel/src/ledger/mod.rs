@@ -98,7 +98,11 @@ impl ActionState {
 
     fn move_to(&mut self, phase: Phase, running: &mut BTreeSet<ActionId>) {
         self.phase = phase;
-        if phase.is_running() { running.insert(self.id) } else { running.remove(&self.id) };
+        if phase.is_running() {
+            running.insert(self.id)
+        } else {
+            running.remove(&self.id)
+        };
     }
 
     fn say(&mut self, at: Time, text: String) {
@@ -113,9 +117,12 @@ impl ActionState {
 /// A policy and its target: what attempts are counted under.
 pub type Symptom = (String, String);
 
+/// What people's own wishes are counted under, in place of a policy.
+pub const OPERATOR: &str = "operator";
+
 /// What repeats of one wish are counted under, whatever their label: the policy and its target.
 pub fn symptom_of(proposal: &Proposal) -> Symptom {
-    let other = if proposal.origin.run().is_some() { homeostat_model::playbook::PLAYBOOK } else { "operator" };
+    let other = if proposal.origin.run().is_some() { homeostat_model::playbook::PLAYBOOK } else { OPERATOR };
     let policy = proposal.origin.policy().map_or_else(|| other.to_owned(), |policy| policy.as_str().to_owned());
     (policy, proposal.symptom.clone())
 }

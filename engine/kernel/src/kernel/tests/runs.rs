@@ -197,7 +197,9 @@ fn an_undo_that_fails_leaves_it_stuck_blocks_its_targets_only_and_a_person_relea
     assert_eq!(end(&lab).unwrap().0, RunEnd::Stuck);
     // The way back stops where it failed: what came before may rest on it.
     assert!(!far.told.contains(&"revert node.cordon".to_owned()), "{:?}", far.told);
-    assert!(lab.entries.iter().any(|(_, body)| matches!(body, EntryBody::Effect(Record::Announce(notice)) if notice.title.contains("STUCK"))));
+    assert!(
+        lab.entries.iter().any(|(_, body)| matches!(body, EntryBody::Effect(Record::Announce(notice)) if notice.title.contains("STUCK")))
+    );
 
     let said = lab.order(400, wish("exec.restart", "node/m"));
     assert!(!said.iter().any(|text| text.contains(" act ")), "a stuck run blocks its target: {said:?}");
@@ -253,7 +255,10 @@ fn steps_fan_out_within_their_limit_and_what_is_not_needed_is_skipped() {
             { "id": "last", "verb": "notify.send", "args": { "title": "x" }, "after": ["pods", "never"], "when": "steps.pods == \"done\"" }
         ] }));
     let mut lab = lab(vec![fan]);
-    lab.observe(15, &[("pod{node='m',pod='a'}", 1.0), ("pod{node='m',pod='b'}", 1.0), ("pod{node='m',pod='c'}", 1.0), ("errors{node='m'}", 0.0)]);
+    lab.observe(
+        15,
+        &[("pod{node='m',pod='a'}", 1.0), ("pod{node='m',pod='b'}", 1.0), ("pod{node='m',pod='c'}", 1.0), ("errors{node='m'}", 0.0)],
+    );
     let said = lab.order(16, wish("playbook.fan", "node/m"));
     let sent = |said: &[String]| said.iter().filter(|text| text.contains(" act exec.restart")).count();
     assert_eq!(sent(&said), 2, "two at a time: {said:?}");
@@ -382,7 +387,10 @@ fn a_run_cut_at_each_of_its_entries_ends_finished_or_undone_and_nothing_is_sent_
                             (false, false) => &[RunEnd::Stuck, RunEnd::Undone],
                         };
                         assert!(expected.contains(how), "{context}");
-                        assert!(!run.steps.values().any(|phase| matches!(phase, StepPhase::Open { .. })) || run.undoing.is_some(), "{context}");
+                        assert!(
+                            !run.steps.values().any(|phase| matches!(phase, StepPhase::Open { .. })) || run.undoing.is_some(),
+                            "{context}"
+                        );
                     }
                     None => assert!(far.told.is_empty(), "{context}"),
                 }
@@ -410,14 +418,47 @@ fn every_problem_of_a_playbook_is_said_before_it_is_loaded() {
     lab.event(0, Event::Started { generation: 1, build: "test".into(), seed: 1 });
     let said = lab.event(0, Event::Loaded(Box::new(with(vec![bad, sleep()])))).join("\n");
     for part in [
-        "small letters", "`doc` is empty", "default of parameter", "did you mean `node.cordon`?", "wait for each other", "no argument `hwo`",
-        "say `undo: nothing`", "there is no such step", "put a step with `approve` before it", "it would do nothing",
-        "there is no parameter `taget`; did you mean `target`?", "there is no function `lst`", "counters never do", "a playbook cannot run playbooks",
-        "parameter `unused` is never used", "needs the argument `title`", "can never be reached",
+        "small letters",
+        "`doc` is empty",
+        "default of parameter",
+        "did you mean `node.cordon`?",
+        "wait for each other",
+        "no argument `hwo`",
+        "say `undo: nothing`",
+        "there is no such step",
+        "put a step with `approve` before it",
+        "it would do nothing",
+        "there is no parameter `taget`; did you mean `target`?",
+        "there is no function `lst`",
+        "counters never do",
+        "a playbook cannot run playbooks",
+        "parameter `unused` is never used",
+        "needs the argument `title`",
+        "can never be reached",
     ] {
         assert!(said.contains(part), "{part} in {said}");
     }
     // The sound one is there all the same at the first load.
     assert_eq!(lab.kernel.playbooks().map(|checked| checked.playbook.id.as_str()).collect::<Vec<_>>(), ["node-sleep"]);
     assert_eq!(lab.kernel.playbooks().next().unwrap().spec.class, homeostat_model::Class::Disruptive, "as rough as its roughest step");
+}
+
+#[test]
+fn a_question_of_a_run_is_still_open_after_a_restart_and_a_reload() {
+    let ask = playbook(serde_json::json!({
+        "id": "ask", "doc": "Asks.", "timeout": "2h", "steps": [
+            { "id": "cordon", "verb": "node.cordon" },
+            { "id": "ok", "approve": "Go on?", "after": ["cordon"] }
+        ] }));
+    let (mut first, mut far) = (lab(vec![ask.clone()]), Far::default());
+    begin(&mut first, &mut far, 60, "playbook.ask", "node/m");
+    let waiting = |lab: &Lab| lab.kernel.ledger().actions().filter(|s| s.phase.name() == "awaiting_approval").map(|s| s.id).collect::<Vec<_>>();
+    let question = waiting(&first);
+    assert_eq!(question.len(), 1);
+    let (mut again, said) = first.restarted(first.entries.len(), 90, with(vec![ask.clone()]));
+    assert_eq!(waiting(&again), question, "{said:?}");
+    again.event(91, Event::Loaded(Box::new(with(vec![ask]))));
+    assert_eq!(waiting(&again), question);
+    again.order(92, Command::Approve { action: question[0], plan: None });
+    assert_eq!(end(&again).unwrap().0, RunEnd::Finished);
 }
