@@ -4,7 +4,7 @@
 //! template.
 
 use crate::template::{Values, is_name};
-use homeostat_model::{Action, Arg, ArgKind, ArgSpec, Fault, FaultCode, VerbSpec};
+use homeostat_model::{Action, Arg, ArgKind, ArgSpec, Fault, FaultCode, VerbSpec, is_unshown};
 use regex::Regex;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -196,8 +196,8 @@ impl Declarations {
         }
         let target = &action.target;
         for (name, text) in [("target", target.as_str()), ("target_kind", target.kind()), ("target_name", target.name())] {
-            if text.chars().any(char::is_control) {
-                problems.push(format!("`{name}` holds a control character"));
+            if let Some(odd) = text.chars().find(|c| is_unshown(*c)) {
+                problems.push(format!("`{name}` holds the control character U+{:04X}", u32::from(odd)));
             }
             values.insert(name.into(), Arg::Text(text.into()));
         }
@@ -213,8 +213,9 @@ impl Declarations {
                 Some(format!("`{name}` has {} bytes, at most {max_bytes} are allowed", text.len()))
             }
             (ArgConfig::Text { pattern, .. }, Arg::Text(text)) => {
-                if text.contains('\0') {
-                    return Some(format!("`{name}` holds a NUL byte"));
+                // Line ends and tabs are text; what moves a cursor or turns the writing around is not (lesson 28).
+                if let Some(odd) = text.chars().find(|c| is_unshown(*c) && !matches!(c, '\n' | '\t')) {
+                    return Some(format!("`{name}` holds the control character U+{:04X}", u32::from(odd)));
                 }
                 let source = pattern.as_deref().unwrap_or_default();
                 let regex = declared.pattern.as_ref()?;

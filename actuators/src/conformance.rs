@@ -237,6 +237,10 @@ pub(crate) async fn conforms(subject: Subject) {
 
     // Check is pure, and refuses what it does not know.
     assert_eq!(actuator.check(&good), Ok(()));
+    // A dry run says what would leave, shows no secret, and sends nothing.
+    let planned = actuator.preview(&good).unwrap();
+    assert!(planned.iter().any(|one| one.writes), "{planned:?}");
+    assert!(!format!("{planned:?}").contains("hunter2") && count() == 0, "{planned:?}");
     let strange = Action { verb: format!("{}.none", actuator.spec().id).as_str().into(), ..good.clone() };
     assert_eq!(actuator.check(&strange).unwrap_err().code, FaultCode::NotFound);
     let Outcome::NotDone(fault) = actuator.apply(Time(0), &strange).await else { panic!("an unknown verb was applied") };

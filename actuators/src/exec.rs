@@ -13,7 +13,7 @@ use crate::ledger::{Begin, Ledger, Mark, doing, never_started, not_revertible, t
 use crate::redact::Redactor;
 use crate::template::{Template, Values, is_verb_part};
 use homeostat_model::{
-    Action, Actuator, ActuatorSpec, Arg, BoxFuture, Class, Fault, FaultCode, Outcome, Receipt, Secret, Span, Time, Verb, VerbSpec,
+    Action, Actuator, ActuatorSpec, Arg, BoxFuture, Class, Fault, FaultCode, Outcome, Planned, Receipt, Secret, Span, Time, Verb, VerbSpec,
 };
 use run::{Ended, Launch, Tail};
 use schemars::JsonSchema;
@@ -219,6 +219,14 @@ impl Actuator for Exec {
 
     fn check(&self, action: &Action) -> Result<(), Fault> {
         self.command(action)?.arguments(action).map(drop)
+    }
+
+    fn preview(&self, action: &Action) -> Result<Vec<Planned>, Fault> {
+        let argv = self.command(action)?.arguments(action)?;
+        // Quoted as a shell would need it: what is one argument must look like one.
+        let quoted = |text: &String| if text.is_empty() || text.contains(char::is_whitespace) { format!("{text:?}") } else { text.clone() };
+        let call = argv.iter().map(quoted).collect::<Vec<_>>().join(" ");
+        Ok(vec![Planned { call, body: None, writes: true }])
     }
 
     fn apply<'a>(&'a self, now: Time, action: &'a Action) -> BoxFuture<'a, Outcome> {

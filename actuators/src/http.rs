@@ -15,7 +15,7 @@ use crate::redact::Redactor;
 use crate::template::Values;
 use compile::{Call, Probe};
 use homeostat_model::{
-    Action, Actuator, ActuatorSpec, BoxFuture, Class, Fault, FaultCode, Outcome, Receipt, Secret, Span, Time, Verb, VerbSpec,
+    Action, Actuator, ActuatorSpec, BoxFuture, Class, Fault, FaultCode, Outcome, Planned, Receipt, Secret, Span, Time, Verb, VerbSpec,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -307,6 +307,14 @@ impl Actuator for Http {
 
     fn check(&self, action: &Action) -> Result<(), Fault> {
         self.prepare(action).map(drop)
+    }
+
+    fn preview(&self, action: &Action) -> Result<Vec<Planned>, Fault> {
+        let (configured, values) = self.prepare(action)?;
+        let planned = configured.send.planned(&values);
+        // What is sent on order is meant to do something, whatever its method says.
+        let planned = planned.map(|planned| vec![Planned { writes: true, ..planned }]);
+        planned.map_err(|problem| Fault::new(FaultCode::Malformed, format!("preview {}", action.verb), problem))
     }
 
     fn apply<'a>(&'a self, now: Time, action: &'a Action) -> BoxFuture<'a, Outcome> {

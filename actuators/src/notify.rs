@@ -17,7 +17,7 @@ use crate::template::is_verb_part;
 use channel::{Channel, Delivery};
 use homeostat_model::{
     Action, ActionId, Actuator, ActuatorSpec, Arg, ArgKind, ArgSpec, BoxFuture, Class, Fault, FaultCode, Notice, NoticeKind, Outcome,
-    Receipt, Span, Time, VerbSpec,
+    Planned, Receipt, Span, Time, VerbSpec,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -398,6 +398,12 @@ impl Actuator for Notify {
 
     fn check(&self, action: &Action) -> Result<(), Fault> {
         self.prepare(action).map(drop)
+    }
+
+    fn preview(&self, action: &Action) -> Result<Vec<Planned>, Fault> {
+        let (message, channels) = self.prepare(action)?;
+        let tell = |channel: String| Planned { call: format!("tell {channel}: {}", message.title), body: Some(message.text.clone()), writes: true };
+        Ok(channels.into_iter().map(tell).collect())
     }
 
     fn apply<'a>(&'a self, now: Time, action: &'a Action) -> BoxFuture<'a, Outcome> {

@@ -33,6 +33,28 @@ async fn a_value_is_one_argument_whatever_it_holds() {
     assert_eq!(observed, format!("exit status 0, 3 lines; it ends: [{nasty}]\n[--x={nasty}]\n[muscle]"));
 }
 
+/// Marks that turn the writing around, cursor movements and texts without end do not get into a command line.
+#[tokio::test]
+async fn lesson_28_what_a_label_may_hold_does_not_reach_a_command_line() {
+    let (_dir, exec) = exec(serde_json::json!({ "print": {
+        "doc": "Prints.", "argv": ["printf", "[%s]", "{text}"], "args": { "text": { "kind": "text", "doc": "Any." } } } }));
+    let long = "x".repeat(257);
+    for (text, says) in
+        [("a\u{202e}b", "U+202E"), ("a\u{1b}[2Jb", "U+001B"), ("a\0b", "U+0000"), ("a\rb", "U+000D"), (long.as_str(), "at most 256"), ("-rf", "")]
+    {
+        let action = action_with(1, "exec.print", "node/muscle", args(&[("text", text)]));
+        let Outcome::NotDone(fault) = exec.apply(Time(0), &action).await else { panic!("{text:?} was run") };
+        assert!(fault.code == FaultCode::NeverStarted && fault.detail.contains(says), "{text:?}: {fault}");
+    }
+    for target in ["node/a\nb", "node/a\u{2066}b"] {
+        let action = action_with(2, "exec.print", target, args(&[("text", "x")]));
+        assert!(matches!(exec.apply(Time(0), &action).await, Outcome::NotDone(_)), "{target:?} was run");
+    }
+    // Several lines are a text like any other, and stay one argument.
+    let action = action_with(3, "exec.print", "node/muscle", args(&[("text", "one\n\ttwo")]));
+    assert!(done(exec.apply(Time(0), &action).await).ends_with("[one\n\ttwo]"));
+}
+
 #[tokio::test]
 async fn the_environment_is_only_what_is_given_and_its_secrets_are_not_shown() {
     let (_dir, exec) = exec(serde_json::json!({ "env": {

@@ -7,7 +7,7 @@ use crate::args::Declarations;
 use crate::client::{Answer, Request, put_header};
 use crate::redact::Redactor;
 use crate::template::{JsonTemplate, Template, Values, is_verb_part, percent_encoded};
-use homeostat_model::{Arg, Fault, FaultCode, Outcome, Receipt, Secret, Span, Verb, VerbSpec};
+use homeostat_model::{Arg, Fault, FaultCode, Outcome, Receipt, Secret, Span, Verb, VerbSpec, Planned};
 use regex::Regex;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Url};
@@ -70,6 +70,21 @@ impl Call {
             put_header(&mut headers, "idempotency-key", key)?;
         }
         Ok(Request { method: self.method.clone(), url: self.url(values)?, headers, body })
+    }
+
+    /// The request as a dry run shows it: without headers, and without what stands before `@` in the URL.
+    pub(super) fn planned(&self, values: &Values) -> Result<Planned, String> {
+        let mut url = self.url(values)?;
+        if url.set_username("").is_err() || url.set_password(None).is_err() {
+            return Err("its URL cannot be shown".into());
+        }
+        let body = match &self.body {
+            Body::None => None,
+            Body::Text(text) => Some(text.plain(values)),
+            Body::Json(json) => Some(json.render(values).to_string()),
+        };
+        let writes = self.method != Method::GET && self.method != Method::HEAD;
+        Ok(Planned { call: format!("{} {url}", self.method), body, writes })
     }
 
     /// Whether the answer is a success, as configured.
