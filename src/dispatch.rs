@@ -150,3 +150,62 @@ impl<T> Future for Caught<'_, T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use homeostat_model::{ActionId, ActuatorSpec, Args, Class, Lease, Span};
+
+    /// Checks as it is told, and can do nothing.
+    struct Fussy(fn() -> Result<(), Fault>);
+
+    impl Actuator for Fussy {
+        fn spec(&self) -> ActuatorSpec {
+            ActuatorSpec { id: "exec".into(), verbs: Vec::new() }
+        }
+        fn check(&self, _action: &Action) -> Result<(), Fault> {
+            (self.0)()
+        }
+        fn apply<'a>(&'a self, _now: Time, _action: &'a Action) -> BoxFuture<'a, Outcome> {
+            unreachable!("a test of what is asked before")
+        }
+        fn probe<'a>(&'a self, _now: Time, _action: &'a Action) -> BoxFuture<'a, Outcome> {
+            unreachable!("a test of what is asked before")
+        }
+        fn revert<'a>(&'a self, _now: Time, _action: &'a Action, _receipt: &'a Receipt) -> BoxFuture<'a, Outcome> {
+            unreachable!("a test of what is asked before")
+        }
+    }
+
+    fn action(expires: Time) -> Action {
+        Action {
+            id: ActionId(1),
+            verb: "exec.restart".into(),
+            target: "node/a".into(),
+            args: Args::new(),
+            class: Class::Reversible,
+            timeout: Span::from_secs(10),
+            lease: Lease { generation: 1, expires },
+            because: "a test".into(),
+        }
+    }
+
+    #[test]
+    fn lesson_02_a_plan_whose_time_is_over_is_not_sent() {
+        let willing = Fussy(|| Ok(()));
+        let expires = Time(60_000);
+        assert_eq!(refusal(&willing, expires, &action(expires)), None, "at the last moment");
+        let late = refusal(&willing, Time(90_000), &action(expires)).expect("it is late");
+        assert_eq!((late.code, late.detail.as_str()), (FaultCode::NeverStarted, "the lease ended 30s ago"));
+    }
+
+    #[test]
+    fn what_an_actuator_does_not_take_or_panics_at_never_started() {
+        let refuses = Fussy(|| Err(Fault::new(FaultCode::NotFound, "check", "there is no such node")));
+        let fault = refusal(&refuses, Time(0), &action(Time(1))).expect("it is refused");
+        assert_eq!((fault.code, fault.detail.as_str()), (FaultCode::NeverStarted, "there is no such node"));
+        let panics = Fussy(|| panic!("a test"));
+        let fault = refusal(&panics, Time(0), &action(Time(1))).expect("it is refused");
+        assert_eq!((fault.code, fault.detail.as_str()), (FaultCode::NeverStarted, "the actuator panicked"));
+    }
+}

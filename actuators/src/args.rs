@@ -213,6 +213,9 @@ impl Declarations {
                 Some(format!("`{name}` has {} bytes, at most {max_bytes} are allowed", text.len()))
             }
             (ArgConfig::Text { pattern, .. }, Arg::Text(text)) => {
+                if text.contains('\0') {
+                    return Some(format!("`{name}` holds a NUL byte"));
+                }
                 // Line ends and tabs are text; what moves a cursor or turns the writing around is not (lesson 28).
                 if let Some(odd) = text.chars().find(|c| is_unshown(*c) && !matches!(c, '\n' | '\t')) {
                     return Some(format!("`{name}` holds the control character U+{:04X}", u32::from(odd)));

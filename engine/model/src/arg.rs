@@ -76,3 +76,9 @@ impl From<&str> for Arg {
         Arg::Text(text.into())
     }
 }
+
+/// Whether a character shows nothing and changes how what stands around it is shown or taken: controls, and the marks that turn the
+/// direction of writing (Unicode TR 9: U+061C, U+200E, U+200F, U+202A to U+202E, U+2066 to U+2069). What others wrote may hold them.
+pub fn is_unshown(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}

@@ -29,7 +29,7 @@ pub mod verdict;
 
 pub use action::{Action, Class, Lease};
 pub use alert::{Alert, AlertDelivery, AlertKind, AlertSource, AlertStatus};
-pub use arg::{Arg, Args};
+pub use arg::{Arg, Args, is_unshown};
 pub use event::{Command, Event, Ordered};
 pub use evidence::{Evidence, Margin, ReadingValue};
 pub use fault::{Fault, FaultCode};

@@ -1,7 +1,7 @@
 //! What a wish would touch, and what of it would go down.
 
 use super::{Case, Consent};
-use crate::ledger::symptom_of;
+use crate::ledger::{ActionState, symptom_of};
 use homeostat_model::playbook::{APPROVE, PLAYBOOK, WAIT};
 use homeostat_model::{Arg, Args, Class, Origin, Target, Verb, VerbSpec};
 use std::collections::{BTreeMap, BTreeSet};
@@ -71,7 +71,16 @@ impl Case<'_> {
 
     /// The targets that are going down by what is under way, the case's own run aside.
     pub fn going_down(&self) -> BTreeSet<Target> {
-        let others = self.ledger.all_running().filter(|state| !self.is_own(state.id, &state.proposal.origin));
+        self.taken_down_by(|state| !self.is_own(state.id, &state.proposal.origin))
+    }
+
+    /// The same with the other steps of the case's own run.
+    pub fn going_down_with_own(&self) -> BTreeSet<Target> {
+        self.taken_down_by(|state| Some(state.id) != self.run)
+    }
+
+    fn taken_down_by(&self, counts: impl Fn(&ActionState) -> bool) -> BTreeSet<Target> {
+        let others = self.ledger.all_running().filter(|state| counts(state));
         let touches = others.filter_map(|state| state.action.as_ref()).map(|action| Touch {
             verb: action.verb.clone(),
             target: action.target.clone(),

@@ -6,6 +6,7 @@ mod around;
 mod evaluation;
 mod guards;
 mod lab;
+mod lessons;
 mod recovery;
 mod retrace;
 mod runs;

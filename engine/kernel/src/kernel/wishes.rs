@@ -6,8 +6,8 @@ use crate::effect::Effect;
 use crate::ledger::{Phase, Symptom, symptom_of};
 use homeostat_model::playbook::PLAYBOOK;
 use homeostat_model::{
-    ActionId, Args, Autonomy, Class, Closing, Command, Event, Note, NoticeKind, Ordered, Origin, Proposal, Reason, Record, Ruling, Span, Target,
-    Time, Verb, Verdict,
+    ActionId, Args, Autonomy, Class, Closing, Command, Event, Note, NoticeKind, Ordered, Origin, Proposal, Reason, Record, Ruling, Span,
+    Target, Time, Verb, Verdict,
 };
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
@@ -130,7 +130,30 @@ impl Kernel {
                 self.timers.insert((by, Timer::Answer(id)));
                 self.ask(id, by);
             }
-            Verdict::Deferred { .. } | Verdict::Shadowed | Verdict::Denied => self.set_open(&proposal, id),
+            Verdict::Deferred { .. } | Verdict::Shadowed | Verdict::Denied => {
+                self.set_open(&proposal, id);
+                self.tell_of_lock(id, &proposal, &ruled.ruling);
+            }
+        }
+    }
+
+    /// Tells people, once for each lock, that repeating does not help: a cause that is masked stays (lesson 35).
+    fn tell_of_lock(&mut self, id: ActionId, proposal: &Proposal, ruling: &Ruling) {
+        let is_lock = |ruling: &Ruling| {
+            matches!(ruling.verdict, Verdict::Deferred { .. }) && ruling.decided_by().is_some_and(|reason| reason.guard == "futility")
+        };
+        if !is_lock(ruling) {
+            return;
+        }
+        let symptom = symptom_of(proposal);
+        let last = self.ledger.attempts(&symptom).next_back();
+        let told = self.ledger.actions().any(|state| {
+            state.id != id && is_lock(&state.ruling) && symptom_of(&state.proposal) == symptom && last.is_none_or(|last| state.moved_at > last)
+        });
+        if !told {
+            let said = ruling.decided_by().map_or_else(String::new, |reason| reason.text.clone());
+            let title = format!("{id}: {} on {} does not help", proposal.verb, proposal.target);
+            self.announce(NoticeKind::Trouble, Some(id), title, format!("{}\n{said}", proposal.because));
         }
     }
 
@@ -339,7 +362,7 @@ impl Kernel {
 
 /// Whether what holds an action passes by itself, soon.
 fn is_short_hold(reason: &Reason) -> bool {
-    matches!(reason.guard.as_str(), "lock" | "budget" | "settling" | "observer_fault" | "storm" | "floors")
+    matches!(reason.guard.as_str(), "lock" | "budget" | "settling" | "observer_fault" | "storm" | "floors" | "blast_radius")
 }
 
 /// What makes two rulings the same to a reader: the verdict and the guard behind it. Times move every time and say nothing new.

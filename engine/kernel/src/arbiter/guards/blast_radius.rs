@@ -1,16 +1,19 @@
 //! What goes down with it (lesson 16). The last copy of data and the last vote of a quorum are never taken, whoever asks. A wish that
-//! takes down more than a share of one kind is a selector gone wrong and is denied. Many dependants need a person.
+//! takes down more than a share of one kind is a selector gone wrong and is denied; single wishes that come to the same, of a policy or
+//! of a step that goes through a list, get that share at a time. Many dependants need a person.
 //!
 //! What is not in the topology has no dependants that anybody knows of, and passes; a topology that is cut or broken is no ground
 //! to stand on, and nothing passes that takes something down.
 
 use super::{Case, Opinion};
 use crate::topology::{Fall, Topology};
-use homeostat_model::{Edge, Stance, Target};
+use homeostat_model::{Edge, Span, Stance, Target};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Names that are listed at once.
 const NAMES_MAX: usize = 5;
+/// When to look again while others of its kind are down.
+const AGAIN: Span = Span::from_secs(10);
 
 pub(super) fn rule(case: &Case<'_>) -> Opinion {
     let mine = case.takes_down();
@@ -21,12 +24,18 @@ pub(super) fn rule(case: &Case<'_>) -> Opinion {
     if let Some(doubt) = topology.doubt() {
         return Opinion::deny(format!("what hangs on it cannot be told: {doubt}"));
     }
-    if let Some(text) = too_many_of_a_kind(case, topology, &mine) {
+    if let Some(text) = too_many_of_a_kind(case, topology, &mine, "by one wish") {
         return Opinion::deny(text);
     }
     let (fall, preview) = look(case);
     if let Some(text) = last_one(case, &fall) {
         return Opinion::deny(text);
+    }
+    let together: BTreeSet<Target> = mine.iter().cloned().chain(case.going_down_with_own()).collect();
+    if together.len() > mine.len()
+        && let Some(text) = too_many_of_a_kind(case, topology, &together, "at once, with what is under way")
+    {
+        return Opinion::hold(case.now + AGAIN, text);
     }
     let dependants = fall.down.iter().filter(|target| !mine.contains(*target) && counts(topology, target)).count();
     let known = topology.targets().filter(|target| counts(topology, target)).count();
@@ -99,7 +108,7 @@ fn last_one(case: &Case<'_>, fall: &Fall) -> Option<String> {
     Some(format!("the quorum {name} would be lost: {left} left, {need} needed"))
 }
 
-fn too_many_of_a_kind(case: &Case<'_>, topology: &Topology, mine: &BTreeSet<Target>) -> Option<String> {
+fn too_many_of_a_kind(case: &Case<'_>, topology: &Topology, mine: &BTreeSet<Target>, how: &str) -> Option<String> {
     for (kind, names) in by_kind(mine.iter()) {
         let known = topology.targets().filter(|target| target.kind() == kind).count();
         if known == 0 {
@@ -108,7 +117,7 @@ fn too_many_of_a_kind(case: &Case<'_>, topology: &Topology, mine: &BTreeSet<Targ
         let allowed = ((case.settings.blast.same_kind_share_max * known as f64).floor() as usize).max(1);
         if names.len() > allowed {
             let of = counted(names.len(), &kind);
-            return Some(format!("{of} of {known} known would be taken down by one wish, at most {allowed} may be ({})", listed(&names)));
+            return Some(format!("{of} of {known} known would be taken down {how}, at most {allowed} may be ({})", listed(&names)));
         }
     }
     None

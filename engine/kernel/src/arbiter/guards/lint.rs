@@ -1,10 +1,12 @@
 //! The wish must be well formed before anything else is asked of it. All problems are listed, with the nearest right thing.
 
 use super::{Case, Opinion};
-use homeostat_model::{Arg, Claim, ClaimSubject, Class, Span, VerbSpec};
+use homeostat_model::{Arg, Claim, ClaimSubject, Class, Span, VerbSpec, is_unshown};
 
 /// A claim further away than this is not a claim about this action.
 const CLAIM_WITHIN_MAX: Span = Span::from_hours(24);
+/// Kubernetes' names have at most 253 bytes, and a target may hold two and a mount point.
+const TARGET_BYTES_MAX: usize = 1024;
 
 pub(super) fn rule(case: &Case<'_>) -> Opinion {
     let proposal = case.proposal;
@@ -38,6 +40,14 @@ fn target_problem(case: &Case<'_>, spec: &VerbSpec) -> Option<String> {
     let target = &case.proposal.target;
     if target.name().is_empty() {
         return Some("the target is empty".into());
+    }
+    // A label that somebody else wrote may have become part of it (lesson 28).
+    let (length, odd) = (target.as_str().len(), target.as_str().chars().find(|c| is_unshown(*c)));
+    if length > TARGET_BYTES_MAX {
+        return Some(format!("the target has {length} bytes, at most {TARGET_BYTES_MAX} are allowed"));
+    }
+    if let Some(odd) = odd {
+        return Some(format!("the target holds U+{:04X}, which nobody can see", u32::from(odd)));
     }
     if !spec.target_kinds.is_empty() && !spec.target_kinds.iter().any(|kind| kind == target.kind()) {
         return Some(format!("`{}` acts on {}, not on `{target}`", spec.verb, spec.target_kinds.join(" or ")));
