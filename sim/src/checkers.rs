@@ -4,11 +4,16 @@
 //! so a broken guard does not excuse itself. An editor breaks this by calling into the arbiter or the ledger here.
 
 mod books;
+mod runs;
 
-use crate::lab::Lab;
+use crate::lab::{Lab, Owner, ServiceSpec};
 use crate::plant::{Fault, Op, OpKind, Plant, Worth};
 use books::Books;
-use homeostat_model::{ArbiterSettings, Class, Command, Event, Record, Span, Time, Verdict};
+use homeostat_model::playbook::{APPROVE, PLAYBOOK};
+use homeostat_model::{
+    ArbiterSettings, CalendarWindow, Class, Command, Event, Origin, Record, Span, Time, TopologySettings, Verdict, WindowRule,
+};
+use runs::Runs;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -54,6 +59,9 @@ pub const INVARIANTS: &[(&str, &str)] = &[
     ("to-and-fro", "A target is not sent to and fro more than six times an hour without a person"),
     ("concurrent", "No more actions of a class run at once than allowed"),
     ("per-hour", "No more actions of a class are sent within an hour than allowed"),
+    ("storm", "While much is coming back, things come back one by one, with a pause, and nothing rough is done without a person"),
+    ("quiet-hours", "Nothing is done in quiet hours that they forbid, unless a person wants it"),
+    ("foreign-owner", "A field that an autoscaler is known to hold is not written"),
     ("one-at-a-time", "No two actions run on one target at once"),
     ("approved", "What needs a person has one yes, for this very plan, used once, in time"),
     ("hands-off", "Nothing is sent while hands-off"),
@@ -64,14 +72,20 @@ pub const INVARIANTS: &[(&str, &str)] = &[
     ("last-one", "No action takes the power of the last working replica, the last copy or the quorum"),
     ("judged-once", "A claim is judged once"),
     ("closed", "What was sent is settled or closed in the end"),
+    ("own-steps", "What is the kernel's own (runs, questions, waits) is never sent to an actuator"),
+    ("step-order", "No step of a run is sent before all that it comes after has ended"),
+    ("undo-alone", "Nothing of a run is taken back while one of its steps is in flight, except a step whose steady state broke"),
+    ("after-the-end", "Nothing is sent for a run that has ended"),
     ("forward", "Time in the journal does not run backwards"),
 ];
 
 /// The checkers. See the module.
 pub struct Checkers {
     settings: ArbiterSettings,
+    owners_known: bool,
     lab: Arc<Lab>,
     books: Books,
+    runs: Runs,
     violations: Vec<Violation>,
     last: Time,
     cut_off_since: Option<Time>,
@@ -80,11 +94,13 @@ pub struct Checkers {
 
 impl Checkers {
     /// Checkers that hold the kernel to these settings.
-    pub fn new(settings: ArbiterSettings, lab: Arc<Lab>) -> Checkers {
+    pub fn new(settings: ArbiterSettings, topology: &TopologySettings, lab: Arc<Lab>) -> Checkers {
         Checkers {
             settings,
+            owners_known: !topology.owners.is_empty(),
             lab,
             books: Books::default(),
+            runs: Runs::default(),
             violations: Vec::new(),
             last: Time(i64::MIN),
             cut_off_since: None,
@@ -135,12 +151,20 @@ impl Checkers {
         match record {
             Record::Ruled { action, proposal, ruling, plan } => self.books.ruled(at, *action, proposal, ruling, plan),
             Record::Act { action, attempt } => {
-                self.check_form(at, action);
+                // The kernel's own is written down as sent and goes nowhere.
+                if action.verb.actuator() != PLAYBOOK {
+                    self.check_form(at, action);
+                }
                 self.check_paper(at, action, *attempt);
                 self.check_rhythm(at, action, *attempt);
+                self.check_calm(at, action, *attempt);
                 self.check_world(at, action, plant);
+                self.check_run(at, action);
                 self.books.sent(at, action, *attempt);
             }
+            Record::Run { run, step } => self.runs.moved(*run, step),
+            Record::Settled { action, outcome } => self.books.settled(at, *action, outcome),
+            Record::Revert { action, .. } => self.check_revert(at, *action),
             Record::Closed { action, .. } => self.books.closed(*action),
             Record::Judged { action, .. } if !self.books.judge(*action) => {
                 self.broken(at, "judged-once", format!("{action} was judged again"));
@@ -161,7 +185,9 @@ impl Checkers {
         if let Some((name, (low, high))) = out_of_range {
             self.broken(at, "well-formed", format!("{what}: `{name}` is not a whole number from {low} to {high}"));
         }
-        if action.class >= Class::Restore && !self.books.has_claim(action.id) {
+        // Steps are judged by their `verify`, and a person's order is its own reason.
+        let by_policy = self.books.rulings.get(&action.id).is_none_or(|ruled| ruled.origin.policy().is_some());
+        if action.class >= Class::Restore && by_policy && !self.books.has_claim(action.id) {
             self.broken(at, "well-formed", format!("{what}: it claims nothing"));
         }
     }
@@ -186,6 +212,10 @@ impl Checkers {
         let needs_person = matches!(ceiling, homeostat_model::Autonomy::Suggest | homeostat_model::Autonomy::Shadow);
         // Other guards may ask a person too: whoever said yes is remembered in any case.
         let consented = attempt == 1 && self.books.use_consent(at, id, &ruled.plan);
+        // A step was allowed with its run; a person's order is the yes; a playbook's own question is always asked.
+        let asked = action.verb.as_str() == APPROVE;
+        let by_order = matches!(ruled.origin, Origin::Operator(_));
+        let needs_person = asked || (needs_person && ruled.origin.run().is_none() && !by_order);
         if needs_person && attempt == 1 && !consented {
             self.broken(
                 at,
@@ -218,24 +248,25 @@ impl Checkers {
             self.broken(at, "grace", format!("{what}: the engine has just started, or its clock has jumped"));
         }
         let opposite = self.lab.verbs.get(action.verb.as_str()).and_then(|entry| entry.opposite.clone());
-        let sent_before = opposite.as_deref().and_then(|opposite| self.books.sent_at(&action.target, opposite));
+        let of_run = ruled.origin.run().is_some();
+        let sent_before = opposite.as_deref().and_then(|opposite| self.books.sent_at(action, opposite));
         let undone = opposite.as_deref().and_then(|opposite| self.books.undone(&action.target, opposite));
         let (most, window) = (self.settings.futility_attempts_max as usize, self.settings.futility_window);
-        if action.class >= Class::Restore && self.books.is_locked(&ruled.symptom, undone, most, window) {
+        if action.class >= Class::Restore && !of_run && self.books.is_locked(&ruled.symptom, undone, most, window) {
             self.broken(at, "futility", format!("{what}: its symptom had {most} attempts within {window} before, and nobody unlocked it"));
         }
         if action.class >= Class::Restore {
-            if let Some(other) = self.books.running_on(&action.target) {
+            if let Some(other) = self.books.running_on(action) {
                 self.broken(at, "one-at-a-time", format!("{what} while {other} runs there"));
             }
-            if let Some((other, until)) = self.books.settling(&action.target, &ruled.symptom)
+            if let Some((other, until)) = self.books.settling(action, &ruled.symptom)
                 && at < until
             {
                 self.broken(at, "settling", format!("{what} while it settles from {other}"));
             }
         }
         if let Some(opposite) = &opposite
-            && self.books.swings(&action.target, [action.verb.as_str(), opposite], at) >= SWINGS_MAX
+            && self.books.swings(action, [action.verb.as_str(), opposite], at) >= SWINGS_MAX
             && !self.books.has_person(action.id)
         {
             self.broken(at, "to-and-fro", format!("{what}: it and {opposite} were sent {SWINGS_MAX} times within the hour"));
@@ -248,13 +279,47 @@ impl Checkers {
         }
         let allowed = |limits: &BTreeMap<Class, u32>| limits.get(&action.class).copied().map_or(usize::MAX, |limit| limit as usize);
         let (running_max, hour_max) = (allowed(&self.settings.concurrent_max), allowed(&self.settings.per_hour_max));
-        let running = self.books.running(action.class);
+        let running = self.books.running_beside(action);
         if running >= running_max {
             self.broken(at, "concurrent", format!("{what}: {running} of class {} run already", action.class));
         }
         let sent = self.books.sent_within(action.class, at, Span::from_hours(1));
-        if sent >= hour_max {
+        if sent >= hour_max && !of_run {
             self.broken(at, "per-hour", format!("{what}: {sent} of class {} were sent within the hour", action.class));
+        }
+    }
+
+    /// The house must be calm, and the hour right.
+    fn check_calm(&mut self, at: Time, action: &homeostat_model::Action, attempt: u32) {
+        // A run was asked when it began; its steps only by what is their own.
+        let of_run = self.books.rulings.get(&action.id).is_some_and(|ruled| ruled.origin.run().is_some());
+        if attempt > 1 || action.class < Class::Restore || of_run || self.books.has_person(action.id) {
+            return;
+        }
+        let what = format!("{} {} on {}", action.id, action.verb, action.target);
+        let storm = self.settings.storm.clone();
+        let restored = self.books.sent_within(Class::Restore, at, storm.within);
+        if restored >= storm.restores_max as usize {
+            let early = self.books.sent_within(Class::Restore, at, storm.ramp) > 0 || self.books.is_running(Class::Restore);
+            if action.class > Class::Restore || early {
+                self.broken(at, "storm", format!("{what}: {restored} things were brought back within {}", storm.within));
+            }
+        }
+        let minute = (at.millis().div_euclid(60_000) + i64::from(self.settings.calendar.utc_offset_minutes)).rem_euclid(24 * 60);
+        // Windows of all weekdays within one day: all that scenarios have.
+        let forbids = |window: &&CalendarWindow| {
+            window.rule == WindowRule::Deny
+                && window.weekdays.is_empty()
+                && window.classes.contains(&action.class)
+                && (i64::from(window.from.0)..i64::from(window.to.0)).contains(&minute)
+        };
+        if let Some(name) = self.settings.calendar.windows.iter().find(forbids).map(|window| window.name.clone()) {
+            self.broken(at, "quiet-hours", format!("{what}: within `{name}`"));
+        }
+        let owned = |service: &ServiceSpec| service.name == action.target.name() && matches!(service.owner, Some(Owner::Autoscaler { .. }));
+        let scales = self.lab.verbs.get(action.verb.as_str()).is_some_and(|entry| entry.does == OpKind::Scale);
+        if self.owners_known && scales && self.lab.services.iter().any(owned) {
+            self.broken(at, "foreign-owner", format!("{what}: an autoscaler holds its replicas"));
         }
     }
 
@@ -262,7 +327,7 @@ impl Checkers {
     fn check_world(&mut self, at: Time, action: &homeostat_model::Action, plant: &Plant) {
         let Some(op) = crate::run::operation(&self.lab, action) else { return };
         let what = format!("{} {} on {}", action.id, action.verb, action.target);
-        let takes_power = matches!(op.does, OpKind::Sleep | OpKind::PowerOff | OpKind::PowerCycle);
+        let takes_power = matches!(op.does, OpKind::Sleep | OpKind::PowerOff | OpKind::PowerCycle | OpKind::Reboot);
         if takes_power && op.target.name() == self.lab.engine {
             self.broken(at, "own-base", format!("{what}: the engine runs there"));
         }
@@ -277,12 +342,23 @@ impl Checkers {
         }
         let of_house = matches!(
             op.does,
-            OpKind::Wake | OpKind::Sleep | OpKind::PowerOff | OpKind::PowerCycle | OpKind::Restart | OpKind::Scale | OpKind::DeletePod
+            OpKind::Wake
+                | OpKind::Sleep
+                | OpKind::PowerOff
+                | OpKind::PowerCycle
+                | OpKind::Reboot
+                | OpKind::Drain
+                | OpKind::Restart
+                | OpKind::Scale
+                | OpKind::DeletePod
+                | OpKind::Upgrade
+                | OpKind::Experiment
         );
         if of_house && !by_person && blind_for(self.house_blind_since) {
             self.broken(at, "blind", format!("{what}: the house has not been seen for {}", at.since(self.house_blind_since.unwrap_or(at))));
         }
-        if takes_power && plant.judge(&op).worth != Worth::Useful {
+        let by_policy = self.books.rulings.get(&action.id).is_some_and(|ruled| ruled.origin.policy().is_some());
+        if takes_power && by_policy && plant.judge(&op).worth != Worth::Useful {
             let of_policy = self.books.policy_of(action.id);
             let targets = self.books.targets_within(&of_policy, &action.verb, at, Span::from_mins(20)) + 1;
             if targets >= 3 {

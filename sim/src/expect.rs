@@ -97,6 +97,17 @@ fn problem(expect: &Expect, finished: &Finished, controls: &[Figures]) -> Option
                 )
             })
         }
+        Expect::Runs { of, end, min, max } => {
+            let count = fitting(&tally.runs, of, end.name(), None).count();
+            (!within(count, *min, *max))
+                .then(|| format!("{count} runs {} {of:?}, expected {}; {}", end.name(), range(*min, *max), told(&tally.runs)))
+        }
+        Expect::Reverts { of, min, max } => {
+            let count = fitting(&tally.reverts, of, "", None).count();
+            (!within(count, *min, *max))
+                .then(|| format!("{count} reverts {of:?}, expected {}; {}", range(*min, *max), told(&tally.reverts)))
+        }
+        Expect::AsBefore { targets, differs } => standing(targets, *differs, finished),
         Expect::Losses { max } => {
             (figures.losses.len() > *max).then(|| format!("lost for good: {:?}, expected at most {max}", figures.losses))
         }
@@ -112,6 +123,17 @@ fn problem(expect: &Expect, finished: &Finished, controls: &[Figures]) -> Option
             (ours >= theirs).then(|| format!("{by}: ours {ours}, {} {theirs}: not better", control.name()))
         }
     }
+}
+
+fn standing(targets: &[String], differs: bool, finished: &Finished) -> Option<String> {
+    let Some(before) = &finished.before_runs else { return Some("no run has begun: nothing stands as before".into()) };
+    let wrong = targets.iter().find(|target| match (before.get(*target), finished.standing.get(*target)) {
+        (Some(before), Some(after)) => (before == after) == differs,
+        _ => true,
+    })?;
+    let text = |standing: &std::collections::BTreeMap<String, String>| standing.get(wrong).map_or("not there", String::as_str).to_owned();
+    let wish = if differs { "something else" } else { "the same" };
+    Some(format!("{wrong} was `{}` before the first run and is `{}` at the end, expected {wish}", text(before), text(&finished.standing)))
 }
 
 fn figure(figures: &Figures, by: &str) -> Option<f64> {

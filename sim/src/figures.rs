@@ -15,7 +15,7 @@
 use crate::plant::{Judged, Plant, Worth};
 use crate::run::Setup;
 use homeostat_kernel::Stats;
-use homeostat_model::{Action, Class, Note, Record, Span, Time};
+use homeostat_model::{Action, Class, Note, Record, RunMove, Span, Time};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -60,6 +60,10 @@ pub struct Tally {
     pub claims: Vec<Line>,
     /// The oracle's words.
     pub judged: Vec<(Worth, Line)>,
+    /// Runs of playbooks that have ended: how, and why.
+    pub runs: Vec<Line>,
+    /// Actions that were told to take themselves back.
+    pub reverts: Vec<Line>,
     /// Notes by name.
     pub notes: BTreeMap<&'static str, usize>,
     /// What faults of evaluations and refused orders said, the first of them.
@@ -99,6 +103,15 @@ impl Tally {
                 if action.class > Class::Notify || self.acts.len() < NOTICES_MAX {
                     push(&mut self.acts, line);
                 }
+            }
+            Record::Run { run, step: RunMove::Ended { end, why } } => {
+                let line = self.line(at, *run, end.name(), why.clone());
+                push(&mut self.runs, line);
+            }
+            Record::Run { run, step: step @ RunMove::Failed { .. } } => self.trouble(format!("{run}: {}", step.text())),
+            Record::Revert { action, .. } => {
+                let line = self.line(at, *action, "", "");
+                push(&mut self.reverts, line);
             }
             Record::Judged { action, judgement } => {
                 let what = match judgement.held {

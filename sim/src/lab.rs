@@ -300,6 +300,9 @@ pub struct Lab {
     /// Its certificates.
     #[serde(default)]
     pub certificates: Vec<CertificateSpec>,
+    /// Its backups.
+    #[serde(default)]
+    pub backups: Vec<String>,
     /// What can be done.
     #[serde(default)]
     pub verbs: BTreeMap<String, VerbEntry>,
@@ -312,7 +315,38 @@ fn default_scrape() -> Span {
     Span::from_secs(30)
 }
 
+/// What a lab has beside its own when playbooks run in it. Apart, so that what is drawn by chance in the lab stays as it is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Equipment {
+    /// Its backups.
+    #[serde(default)]
+    pub backups: Vec<String>,
+    /// What can be done; a verb that the lab has is replaced.
+    #[serde(default)]
+    pub verbs: BTreeMap<String, VerbEntry>,
+}
+
+impl Equipment {
+    /// Reads an equipment file.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(text: &str) -> Result<Equipment, String> {
+        serde_saphyr::from_str(text).map_err(|error| format!("the equipment cannot be read: {error}"))
+    }
+}
+
 impl Lab {
+    /// The lab with more in it.
+    #[must_use]
+    pub fn equipped(&self, with: &Equipment) -> Lab {
+        let mut lab = self.clone();
+        lab.backups.extend(with.backups.iter().cloned());
+        lab.verbs.extend(with.verbs.iter().map(|(verb, entry)| (verb.clone(), entry.clone())));
+        lab
+    }
+
     /// Reads a lab file.
     ///
     /// # Errors
@@ -382,6 +416,7 @@ impl Lab {
         problems.extend(twice("service", self.services.iter().map(|service| service.name.as_str())));
         problems.extend(twice("queue", self.queues.iter().map(|queue| queue.name.as_str())));
         problems.extend(twice("volume", self.volumes.iter().map(|volume| volume.name.as_str())));
+        problems.extend(twice("backup", self.backups.iter().map(String::as_str)));
         problems.extend(twice("certificate", self.certificates.iter().map(|certificate| certificate.name.as_str())));
         for node in &self.nodes {
             problems.extend(twice("disk", node.disks.iter().map(|disk| disk.name.as_str())));

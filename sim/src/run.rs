@@ -6,6 +6,8 @@
 //! deciding anything here.
 
 mod hands;
+#[cfg(test)]
+mod tests;
 mod world;
 
 pub use world::{Control, Setup, actuators};
@@ -16,7 +18,7 @@ use crate::plant::{Fault, Op, Plant, Sight};
 use hands::{Hands, Pending};
 use homeostat_kernel::{Effect, Kernel, Stats};
 use homeostat_model::{
-    Alert, AlertDelivery, AlertKind, AlertSource, AlertStatus, Command, EntryBody, Event, Labels, Ordered, Record, Span, Time,
+    Alert, AlertDelivery, AlertKind, AlertSource, AlertStatus, Command, EntryBody, Event, Labels, Ordered, Record, RunMove, Span, Time,
 };
 use std::collections::BTreeMap;
 
@@ -37,6 +39,10 @@ pub struct Finished {
     pub log: Vec<(Time, String)>,
     /// Seconds outside aims, by aim.
     pub outside: Vec<(String, f64)>,
+    /// How everything stood when the first run of a playbook began.
+    pub before_runs: Option<BTreeMap<String, String>>,
+    /// How everything stands at the end.
+    pub standing: BTreeMap<String, String>,
 }
 
 /// Runs a setup to its end.
@@ -44,6 +50,7 @@ pub struct Finished {
 /// # Errors
 /// The rules were refused, or the scenario names something that the lab does not have.
 pub fn run(setup: &Setup) -> Result<Finished, String> {
+    let setup = &setup.equipped()?;
     let mut driver = Driver::new(setup)?;
     if setup.control == Control::DoNothing {
         // On the same grid as a run with an engine: the weather is a function of the steps.
@@ -78,6 +85,7 @@ struct Driver<'a> {
     stats: Stats,
     /// Whether the node that the engine runs on works.
     hosted: bool,
+    before_runs: Option<BTreeMap<String, String>>,
 }
 
 impl<'a> Driver<'a> {
@@ -89,7 +97,7 @@ impl<'a> Driver<'a> {
         plant.plan(faults);
         let mut driver = Driver {
             sight: Sight::new(&plant, setup.lab.scrape),
-            checkers: (setup.control == Control::Ours).then(|| Checkers::new(setup.arbiter(), setup.lab.clone())),
+            checkers: (setup.control == Control::Ours).then(|| Checkers::new(setup.arbiter(), &setup.rules().topology, setup.lab.clone())),
             tally: Tally::new(begin),
             hands: Hands::new(&setup.lab),
             kernel: None,
@@ -103,6 +111,7 @@ impl<'a> Driver<'a> {
             engine_events: 0,
             stats: Stats::default(),
             hosted: true,
+            before_runs: None,
             setup,
             plant,
         };
@@ -260,6 +269,9 @@ impl<'a> Driver<'a> {
                 checkers.record(self.now, &record, &self.plant);
             }
             self.tally.record(self.now, &record);
+            if matches!(record, Record::Run { step: RunMove::Began { .. }, .. }) && self.before_runs.is_none() {
+                self.before_runs = Some(self.plant.standing());
+            }
             self.asked(&record);
             if self.entries.len() < ENTRIES_MAX {
                 self.entries.push((self.now, EntryBody::Effect(record)));
@@ -267,6 +279,9 @@ impl<'a> Driver<'a> {
             match effect {
                 Effect::Act(admitted) => {
                     let action = admitted.action();
+                    if let Some(checkers) = &mut self.checkers {
+                        checkers.carried(self.now, action);
+                    }
                     let done = self.hands.act(&mut self.plant, action, self.now);
                     if let Some(judged) = done.judged {
                         self.tally.judged(self.now, action, judged);
@@ -318,6 +333,8 @@ impl<'a> Driver<'a> {
             tally: self.tally,
             outside: self.plant.meter.outside_seconds().map(|(aim, seconds)| (aim.0.clone(), seconds)).collect(),
             log: self.plant.log().cloned().collect(),
+            before_runs: self.before_runs,
+            standing: self.plant.standing(),
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use crate::plant::Planned;
 use homeostat_kernel::arbiter::guards::GUARDS;
-use homeostat_model::{AlertStatus, ArbiterSettings, Arg, Autonomy, Command, Span};
+use homeostat_model::{AlertStatus, ArbiterSettings, Arg, Autonomy, Command, Span, TopologySettings};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -190,6 +190,40 @@ pub enum Expect {
         /// At most so many harmful ones.
         harmful_max: usize,
     },
+    /// So many runs of playbooks ended so.
+    Runs {
+        /// Which; the verb is `playbook.<name>`.
+        #[serde(default)]
+        of: Pattern,
+        /// In which way.
+        end: homeostat_model::RunEnd,
+        /// At least.
+        #[serde(default = "one")]
+        min: usize,
+        /// At most.
+        #[serde(default)]
+        max: Option<usize>,
+    },
+    /// So many actions were told to take themselves back.
+    Reverts {
+        /// Which.
+        #[serde(default)]
+        of: Pattern,
+        /// At least.
+        #[serde(default)]
+        min: usize,
+        /// At most.
+        #[serde(default)]
+        max: Option<usize>,
+    },
+    /// At the end these targets stand as they stood when the first run began, or, with `differs`, otherwise.
+    AsBefore {
+        /// `node/nano-1`, `service/web`, `disk/nas:sdb`.
+        targets: Vec<String>,
+        /// Something has changed about each.
+        #[serde(default)]
+        differs: bool,
+    },
     /// Something was lost for good, so often at most.
     Losses {
         /// At most.
@@ -212,7 +246,11 @@ impl Expect {
     /// The lines that it is about.
     pub fn pattern(&self) -> Option<&Pattern> {
         match self {
-            Expect::Acts { of, .. } | Expect::Ruled { of, .. } | Expect::Claims { of, .. } => Some(of),
+            Expect::Acts { of, .. }
+            | Expect::Ruled { of, .. }
+            | Expect::Claims { of, .. }
+            | Expect::Runs { of, .. }
+            | Expect::Reverts { of, .. } => Some(of),
             _ => None,
         }
     }
@@ -221,7 +259,10 @@ impl Expect {
     pub fn problem(&self) -> Option<String> {
         const VERDICTS: [&str; 5] = ["admitted", "deferred", "awaiting_approval", "shadowed", "denied"];
         match self {
-            Expect::Acts { min: 0, max: None, .. } => Some("expects any number of actions: give `min` or `max`".into()),
+            Expect::Acts { min: 0, max: None, .. } | Expect::Runs { min: 0, max: None, .. } | Expect::Reverts { min: 0, max: None, .. } => {
+                Some("expects any number of actions: give `min` or `max`".into())
+            }
+            Expect::AsBefore { targets, .. } if targets.is_empty() => Some("expects nothing of no target".into()),
             Expect::Ruled { verdict, .. } if !VERDICTS.contains(&verdict.as_str()) => {
                 Some(format!("expects the verdict `{verdict}` (there are: {})", VERDICTS.join(", ")))
             }
@@ -240,7 +281,7 @@ impl Expect {
 pub struct Scenario {
     /// Its name.
     pub name: String,
-    /// The lesson of `docs/lessons.md` that it proves.
+    /// The lesson of `docs/safety.md` that it proves.
     #[serde(default)]
     pub lesson: Option<u32>,
     /// What it shows, in a sentence.
@@ -258,6 +299,9 @@ pub struct Scenario {
     /// The policies that run; empty: all of the lab's and the shipped ones, unless there are scripts; `*`: all of them beside the scripts.
     #[serde(default)]
     pub policies: Vec<String>,
+    /// The shipped playbooks that are offered; where there is one, the lab has what playbooks need (`labs/classic/playbooks.yaml`).
+    #[serde(default)]
+    pub playbooks: Vec<String>,
     /// Policies of the scenario's own, by name.
     #[serde(default)]
     pub scripts: BTreeMap<String, String>,
@@ -267,6 +311,9 @@ pub struct Scenario {
     /// The arbiter's settings where they differ.
     #[serde(default)]
     pub arbiter: Option<ArbiterSettings>,
+    /// What hangs on what, who owns which field, what is healthy: what the guards that look around know. Absent: nothing.
+    #[serde(default)]
+    pub topology: Option<TopologySettings>,
     /// Who answers; absent: nobody.
     #[serde(default)]
     pub person: Option<Person>,

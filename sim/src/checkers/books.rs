@@ -1,8 +1,8 @@
 //! The checkers' own books: what was ruled, sent, answered and consented to, from the journal's lines alone.
 
 use homeostat_model::{
-    Action, ActionId, Args, Autonomy, Class, Command, Evidence, FaultCode, Outcome, Proposal, ReadingValue, Ruling, Span, Target, Time,
-    Verb, Verdict,
+    Action, ActionId, Args, Autonomy, Class, Command, Evidence, FaultCode, Origin, Outcome, Proposal, ReadingValue, Ruling, Span, Target,
+    Time, Verb, Verdict,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -21,6 +21,8 @@ pub(super) struct Ruled {
     pub cooldown: Span,
     pub autonomy: Autonomy,
     pub plan: String,
+    /// Who wants it.
+    pub origin: Origin,
     has_claim: bool,
     evidence: Vec<Evidence>,
 }
@@ -40,6 +42,8 @@ impl Ruled {
 }
 
 struct Open {
+    /// The run that it is a step of.
+    run: Option<ActionId>,
     class: Class,
     target: Target,
     sent: Time,
@@ -59,12 +63,12 @@ pub(super) struct Books {
     asked_until: BTreeMap<ActionId, Time>,
     by_person: BTreeSet<ActionId>,
     sent: VecDeque<(Time, Class)>,
-    sent_to: BTreeMap<Target, VecDeque<(Time, Verb)>>,
+    sent_to: BTreeMap<Target, VecDeque<(Time, Verb, ActionId)>>,
     sent_for: BTreeMap<Symptom, VecDeque<(Time, Verb, Class)>>,
     /// Until when a wish is quiet. What surely did not happen is tried again after a tenth of the cooldown, at least a minute.
     quiet_until: BTreeMap<(Symptom, Verb), Time>,
     open: BTreeMap<ActionId, Open>,
-    done: BTreeMap<(Target, String), (Time, Span)>,
+    done: BTreeMap<(Target, String), (Time, Span, ActionId)>,
     seen_done: BTreeMap<(Target, String), Time>,
     settling: BTreeMap<Target, (ActionId, Symptom, Time)>,
     judged: BTreeSet<ActionId>,
@@ -93,6 +97,9 @@ impl Books {
         if let Verdict::AwaitingApproval { by } = ruling.verdict {
             self.asked_until.insert(action, by);
         }
+        if matches!(proposal.origin, Origin::Operator(_)) {
+            self.by_person.insert(action);
+        }
         let policy = proposal.origin.policy().map(|policy| policy.as_str().to_owned()).unwrap_or_default();
         self.settles.insert(action, proposal.settle.unwrap_or(Span::ZERO));
         let ruled = Ruled {
@@ -105,6 +112,7 @@ impl Books {
             cooldown: proposal.cooldown,
             autonomy: proposal.autonomy,
             plan: plan.to_owned(),
+            origin: proposal.origin.clone(),
             has_claim: proposal.claim.is_some(),
             evidence: proposal.evidence.clone(),
         };
@@ -119,8 +127,17 @@ impl Books {
         in_time && same_plan && self.by_person.insert(action)
     }
 
+    /// Whether a person wants it: by order, by a yes, or as a step of a run that a person wants.
     pub fn has_person(&self, action: ActionId) -> bool {
-        self.by_person.contains(&action)
+        let run = || self.rulings.get(&action).and_then(|ruled| ruled.origin.run());
+        self.by_person.contains(&action) || run().is_some_and(|run| self.by_person.contains(&run))
+    }
+
+    /// Whether two actions belong to one run, as steps or as the run itself.
+    pub fn is_own(&self, action: ActionId, other: ActionId) -> bool {
+        let run = self.rulings.get(&action).and_then(|ruled| ruled.origin.run());
+        let of_other = self.rulings.get(&other).and_then(|ruled| ruled.origin.run());
+        run.is_some_and(|run| run == other || of_other == Some(run))
     }
 
     pub fn policy_of(&self, action: ActionId) -> String {
@@ -131,7 +148,10 @@ impl Books {
         self.attempts.insert(action.id, attempt);
         let Some(ruled) = self.rulings.get(&action.id) else { return };
         let symptom = ruled.symptom.clone();
-        self.open.insert(action.id, Open { class: action.class, target: action.target.clone(), sent: at, timeout: action.timeout });
+        self.open.insert(
+            action.id,
+            Open { run: ruled.origin.run(), class: action.class, target: action.target.clone(), sent: at, timeout: action.timeout },
+        );
         if attempt > 1 {
             return;
         }
@@ -140,8 +160,8 @@ impl Books {
             self.sent.pop_front();
         }
         let to = self.sent_to.entry(action.target.clone()).or_default();
-        to.push_back((at, action.verb.clone()));
-        while to.front().is_some_and(|(old, _)| at.since(*old) > Span::from_hours(2)) {
+        to.push_back((at, action.verb.clone(), action.id));
+        while to.front().is_some_and(|(old, ..)| at.since(*old) > Span::from_hours(2)) {
             to.pop_front();
         }
         self.quiet_until.insert((symptom.clone(), action.verb.clone()), at + ruled.cooldown);
@@ -152,7 +172,7 @@ impl Books {
         }
         let settle = self.settles.get(&action.id).copied().unwrap_or(Span::ZERO);
         // Whatever became of it: from the moment of sending on it may have been done.
-        self.done.insert((action.target.clone(), action.verb.to_string()), (at, settle));
+        self.done.insert((action.target.clone(), action.verb.to_string()), (at, settle, action.id));
         if action.class >= Class::Restore {
             self.settling.insert(action.target.clone(), (action.id, symptom, at + settle));
         }
@@ -207,12 +227,28 @@ impl Books {
         times.windows(most.max(1)).next_back().is_some_and(|run| run[run.len() - 1].since(run[0]) < window)
     }
 
-    pub fn running_on(&self, target: &Target) -> Option<ActionId> {
-        self.open.iter().find(|(_, open)| &open.target == target && open.class >= Class::Restore).map(|(id, _)| *id)
+    /// What else runs on the target of an action; what belongs to its own run does not count.
+    pub fn running_on(&self, action: &Action) -> Option<ActionId> {
+        let here = |open: &Open| open.target == action.target && open.class >= Class::Restore;
+        self.open.iter().find(|(id, open)| here(open) && !self.is_own(action.id, **id)).map(|(id, _)| *id)
     }
 
-    pub fn running(&self, class: Class) -> usize {
-        self.open.values().filter(|open| open.class == class).count()
+    /// How many actions of its class run beside it. A run counts as one, whatever its steps do; they count among each other.
+    pub fn running_beside(&self, action: &Action) -> usize {
+        let run = self.rulings.get(&action.id).and_then(|ruled| ruled.origin.run());
+        let counts = |id: &ActionId, open: &Open| open.class == action.class && (open.run.is_none() || open.run == run) && Some(*id) != run;
+        self.open.iter().filter(|(id, open)| counts(id, open)).count()
+    }
+
+    /// Whether anything of a class runs.
+    pub fn is_running(&self, class: Class) -> bool {
+        self.open.values().any(|open| open.class == class)
+    }
+
+    /// The forward steps of a run that were sent and whose end nobody knows yet.
+    pub fn in_flight(&self, run: ActionId) -> Vec<ActionId> {
+        let forward = |id: &ActionId| matches!(self.rulings.get(id).map(|ruled| &ruled.origin), Some(Origin::Playbook { undo: false, .. }));
+        self.open.iter().filter(|(id, open)| open.run == Some(run) && forward(id)).map(|(id, _)| *id).collect()
     }
 
     pub fn sent_within(&self, class: Class, at: Time, window: Span) -> usize {
@@ -230,15 +266,16 @@ impl Books {
         self.rulings.get(&action).is_some_and(|ruled| ruled.has_claim)
     }
 
-    /// How often a verb or its opposite was sent to a target within an hour.
-    pub fn swings(&self, target: &Target, pair: [&str; 2], at: Time) -> usize {
-        let sent = self.sent_to.get(target).into_iter().flatten();
-        sent.filter(|(then, verb)| at.since(*then) < Span::from_hours(1) && pair.contains(&verb.as_str())).count()
+    /// How often a verb or its opposite was sent to a target within an hour, an action's own run aside.
+    pub fn swings(&self, action: &Action, pair: [&str; 2], at: Time) -> usize {
+        let sent = self.sent_to.get(&action.target).into_iter().flatten().filter(|(.., id)| !self.is_own(action.id, *id));
+        sent.filter(|(then, verb, _)| at.since(*then) < Span::from_hours(1) && pair.contains(&verb.as_str())).count()
     }
 
-    /// When a verb was last sent to a target, and its settling time.
-    pub fn sent_at(&self, target: &Target, verb: &str) -> Option<(Time, Span)> {
-        self.done.get(&(target.clone(), verb.to_owned())).copied()
+    /// When a verb was last sent to an action's target, and its settling time; not where its own run did that.
+    pub fn sent_at(&self, action: &Action, verb: &str) -> Option<(Time, Span)> {
+        let (at, settle, by) = self.done.get(&(action.target.clone(), verb.to_owned())).copied()?;
+        (!self.is_own(action.id, by)).then_some((at, settle))
     }
 
     /// When a verb was last sent to a target and seen to be done.
@@ -246,8 +283,11 @@ impl Books {
         self.seen_done.get(&(target.clone(), verb.to_owned())).copied()
     }
 
-    pub fn settling(&self, target: &Target, symptom: &Symptom) -> Option<(ActionId, Time)> {
-        self.settling.get(target).filter(|(_, of, _)| of != symptom).map(|(id, _, until)| (*id, *until))
+    pub fn settling(&self, action: &Action, symptom: &Symptom) -> Option<(ActionId, Time)> {
+        self.settling
+            .get(&action.target)
+            .filter(|(id, of, _)| of != symptom && !self.is_own(action.id, *id))
+            .map(|(id, _, until)| (*id, *until))
     }
 
     pub fn still_running(&self) -> Vec<(ActionId, Time, Span)> {

@@ -59,6 +59,10 @@ pub enum Fault {
     Misconfigured { service: String },
     /// A certificate is not renewed by itself any more.
     RenewalStuck { certificate: String },
+    /// A service's next release does not run.
+    BadRelease { service: String },
+    /// The newest copy of a backup cannot be brought back.
+    DamagedBackup { backup: String },
     /// A power feed is dead.
     FeedDown { feed: String },
     /// A switch is dead.
@@ -100,10 +104,12 @@ impl Fault {
             Fault::Leak { service, .. }
             | Fault::Surge { service, .. }
             | Fault::CrashLoop { service, .. }
+            | Fault::BadRelease { service }
             | Fault::Misconfigured { service } => {
                 format!("service/{service}")
             }
             Fault::RenewalStuck { certificate } => format!("certificate/{certificate}"),
+            Fault::DamagedBackup { backup } => format!("backup/{backup}"),
             Fault::Person { op } => op.target.to_string(),
             Fault::FeedDown { .. }
             | Fault::SwitchDown { .. }
@@ -163,6 +169,7 @@ impl Fault {
                     | Fault::ExporterDown { .. }
                     | Fault::ExporterFrozen { .. }
                     | Fault::ExporterLies { .. }
+                    | Fault::BadRelease { .. }
                     | Fault::Person { .. }
             )
     }
@@ -239,6 +246,7 @@ impl Plant {
             "service" => self.service_index(name).is_some(),
             "disk" => self.disk(name).is_some(),
             "filesystem" => self.filesystem(name).is_some(),
+            "backup" => self.backups.iter().any(|known| known.name == name),
             "certificate" => self.certificates.iter().any(|known| known.name == name),
             _ => self.pod_index(name).is_some(),
         }
@@ -257,7 +265,7 @@ impl Plant {
         })
     }
 
-    fn set(&mut self, fault: &Fault, begins: bool) -> bool {
+    pub(super) fn set(&mut self, fault: &Fault, begins: bool) -> bool {
         match fault {
             Fault::Crash { node } | Fault::Hang { node } | Fault::DeadNic { node } => self.with_node(node, |node, now| match fault {
                 Fault::Crash { .. } if begins => {
@@ -329,6 +337,18 @@ impl Plant {
             Fault::RenewalStuck { certificate } => match self.certificates.iter_mut().find(|known| &known.name == certificate) {
                 Some(known) => {
                     known.stuck = begins;
+                    true
+                }
+                None => false,
+            },
+            Fault::BadRelease { service } => {
+                let Some(index) = self.service_index(service) else { return false };
+                self.services[index].next_is_bad = begins;
+                true
+            }
+            Fault::DamagedBackup { backup } => match self.backups.iter_mut().find(|known| &known.name == backup) {
+                Some(known) => {
+                    known.damaged = begins;
                     true
                 }
                 None => false,

@@ -6,6 +6,7 @@
 
 mod aims;
 mod fault;
+mod keeping;
 mod load;
 mod node;
 mod op;
@@ -15,6 +16,7 @@ mod storage;
 
 pub use aims::{Aim, Breach, Meter};
 pub use fault::{Active, Fault, Lie, Planned};
+pub use keeping::{Back, Backup};
 pub use load::{People, day_and_hour, share};
 pub use node::{Exporter, Node, Power};
 pub use op::{Applied, Judged, Op, OpKind, Worth};
@@ -119,6 +121,8 @@ pub struct Plant {
     pub volumes: Vec<Volume>,
     /// Its certificates.
     pub certificates: Vec<Certificate>,
+    /// Its backups.
+    pub backups: Vec<Backup>,
     /// The quorum's members, by index.
     pub quorum: Vec<usize>,
     /// What is wrong just now.
@@ -149,6 +153,7 @@ impl Plant {
             queues: lab.queues.iter().map(|spec| new_queue(spec, node_names[&spec.node])).collect(),
             volumes: lab.volumes.iter().map(|spec| Volume { name: spec.name.clone(), nodes: indices(&spec.nodes) }).collect(),
             certificates: lab.certificates.iter().map(|spec| new_certificate(spec, at)).collect(),
+            backups: lab.backups.iter().map(|name| Backup::new(name, at)).collect(),
             quorum: indices(&lab.quorum),
             active: Vec::new(),
             meter: Meter::default(),

@@ -39,6 +39,18 @@ pub enum OpKind {
     Scale,
     /// Gets a new certificate.
     RenewCertificate,
+    /// Closes a node and moves what runs there to other nodes.
+    Drain,
+    /// Restarts a node that answers.
+    Reboot,
+    /// Makes a backup.
+    Backup,
+    /// Tries whether a backup can be brought back.
+    TryBackup,
+    /// Brings a service's next release.
+    Upgrade,
+    /// An experiment: one replica of a service crashes again and again, for a while.
+    Experiment,
 }
 
 /// An operation that arrives at the plant.
@@ -146,6 +158,7 @@ impl Plant {
                     (true, soon, "renewed".into())
                 }
             },
+            OpKind::Drain | OpKind::Reboot | OpKind::Backup | OpKind::TryBackup | OpKind::Upgrade | OpKind::Experiment => self.keep_up(op),
         };
         Applied { judged: verdict, taken, known_after, observed }
     }
@@ -181,11 +194,12 @@ impl Plant {
     /// Whether what an operation was to bring about is so now; what a probe sees.
     pub fn is_so(&self, op: &Op) -> bool {
         match op.does {
-            OpKind::Wake | OpKind::PowerCycle => self.node(op.target.name()).is_some_and(|node| node.answers()),
+            OpKind::Wake | OpKind::PowerCycle | OpKind::Reboot => self.node(op.target.name()).is_some_and(|node| node.answers()),
             OpKind::Sleep | OpKind::PowerOff => self.node(op.target.name()).is_some_and(|node| !node.works()),
             OpKind::Scale => self
                 .service_index(op.target.name())
                 .is_some_and(|index| op.replicas.is_some_and(|wish| self.services[index].replicas.len() == wish as usize)),
+            OpKind::Experiment => !self.is_tried(op.target.name()),
             _ => false,
         }
     }
@@ -198,6 +212,9 @@ impl Plant {
         match op.does {
             OpKind::Tell => judged(Neutral, "told"),
             OpKind::Cordon | OpKind::Uncordon => judged(Neutral, "a mark"),
+            OpKind::Drain | OpKind::Reboot | OpKind::Backup | OpKind::TryBackup | OpKind::Upgrade | OpKind::Experiment => {
+                judged(Neutral, "upkeep")
+            }
             OpKind::Wake | OpKind::Sleep | OpKind::PowerOff | OpKind::PowerCycle => {
                 self.node_index(name).map_or_else(gone, |index| self.judge_power(op.does, index))
             }

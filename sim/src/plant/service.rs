@@ -80,6 +80,10 @@ pub struct Service {
     pub leaks_bytes_per_second: f64,
     /// It is broken in a way that no restart cures.
     pub misconfigured: bool,
+    /// How often it was upgraded.
+    pub release: u32,
+    /// What comes with the next upgrade does not run.
+    pub next_is_bad: bool,
     /// A person has switched it off.
     pub stopped_by_person: bool,
     thing: u64,
@@ -103,6 +107,8 @@ impl Service {
             used: 0.0,
             leaks_bytes_per_second: 0.0,
             misconfigured: false,
+            release: 0,
+            next_is_bad: false,
             stopped_by_person: false,
             nodes,
             next_number: spec.replicas,

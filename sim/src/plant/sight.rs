@@ -6,7 +6,9 @@
 
 use super::fault::Fault;
 use super::node::{Exporter, Power};
+use super::service::Service;
 use super::{Disk, Node, Plant};
+use crate::lab::Owner;
 use crate::numbers::failure_rate;
 use homeostat_model::{Fault as Trouble, FaultCode, Health, Observation, Sample, SensorId, SeriesDecl, SeriesKey, Span, Time};
 use std::collections::BTreeMap;
@@ -209,6 +211,11 @@ fn disk_values(disk: &Disk, push: &mut impl FnMut(f64)) {
     push(disk.data_bytes);
 }
 
+/// The services whose replicas an autoscaler holds; kube-state-metrics names the autoscaler and what it scales.
+fn autoscaled(plant: &Plant) -> impl Iterator<Item = &Service> {
+    plant.services.iter().filter(|service| matches!(service.spec.owner, Some(Owner::Autoscaler { .. })))
+}
+
 fn house_keys(plant: &Plant) -> Vec<SeriesKey> {
     let mut keys: Vec<SeriesKey> = plant.nodes.iter().map(|node| SeriesKey::new("node_up", [("node", node.name.as_str())])).collect();
     for service in &plant.services {
@@ -217,6 +224,16 @@ fn house_keys(plant: &Plant) -> Vec<SeriesKey> {
         {
             keys.push(SeriesKey::new(metric, [("service", name)]));
         }
+    }
+    for service in autoscaled(plant) {
+        let (namespace, name) = (service.spec.namespace.as_str(), service.spec.name.as_str());
+        let labels = [
+            ("namespace", namespace),
+            ("horizontalpodautoscaler", name),
+            ("scaletargetref_kind", "Deployment"),
+            ("scaletargetref_name", name),
+        ];
+        keys.push(SeriesKey::new("kube_horizontalpodautoscaler_info", labels));
     }
     for queue in &plant.queues {
         let node = plant.nodes[queue.node].name.as_str();
@@ -229,6 +246,9 @@ fn house_keys(plant: &Plant) -> Vec<SeriesKey> {
     }
     for volume in &plant.volumes {
         keys.push(SeriesKey::new("volume_copies", [("volume", volume.name.as_str())]));
+    }
+    for backup in &plant.backups {
+        keys.push(SeriesKey::new("backup_age_seconds", [("backup", backup.name.as_str())]));
     }
     keys
 }
@@ -244,6 +264,7 @@ fn house_values(plant: &Plant, now: Time, push: &mut impl FnMut(f64)) {
         push(service.replicas.len() as f64);
         push(service.ready(&plant.nodes, now) as f64);
     }
+    autoscaled(plant).for_each(|_| push(1.0));
     for queue in &plant.queues {
         push(queue.len() as f64);
         push(queue.wait_seconds(now));
@@ -252,4 +273,5 @@ fn house_values(plant: &Plant, now: Time, push: &mut impl FnMut(f64)) {
     for volume in &plant.volumes {
         push(volume.nodes.iter().filter(|node| plant.nodes[**node].answers()).count() as f64);
     }
+    plant.backups.iter().for_each(|backup| push(now.since(backup.made_at).seconds()));
 }

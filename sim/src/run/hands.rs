@@ -3,7 +3,7 @@
 //! An editor breaks this by letting the oracle's word reach an outcome.
 
 use crate::lab::Lab;
-use crate::plant::{Judged, Lie, Op, OpKind, Plant};
+use crate::plant::{Back, Judged, Lie, Op, OpKind, Plant};
 use homeostat_model::{Action, ActionId, Event, Fault as Trouble, FaultCode, Outcome, Receipt, Span, Time};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -37,11 +37,13 @@ pub(super) struct Hands {
     lab: Arc<Lab>,
     /// What each action did, for probes: whether it arrived, and when it was sent.
     arrived: BTreeMap<ActionId, (Op, bool, Time)>,
+    /// What takes each of them back.
+    backs: BTreeMap<ActionId, Back>,
 }
 
 impl Hands {
     pub(super) fn new(lab: &Arc<Lab>) -> Hands {
-        Hands { lab: Arc::clone(lab), arrived: BTreeMap::new() }
+        Hands { lab: Arc::clone(lab), arrived: BTreeMap::new(), backs: BTreeMap::new() }
     }
 
     pub(super) fn act(&mut self, plant: &mut Plant, action: &Action, now: Time) -> Done {
@@ -52,8 +54,14 @@ impl Hands {
         let lie = plant.lie(action.verb.as_str()).or_else(|| self.cut_off(plant, action));
         let reaches = !matches!(lie, Some(Lie::NothingSaysDone | Lie::NothingNoAnswer | Lie::Refuses));
         let judged = plant.judge(&op);
+        let back = plant.way_back(&op);
         let applied = reaches.then(|| plant.act(&op));
-        self.arrived.insert(action.id, (op.clone(), applied.as_ref().is_some_and(|applied| applied.taken), now));
+        let taken = applied.as_ref().is_some_and(|applied| applied.taken);
+        // What was never done leaves nothing.
+        if let Some(back) = back {
+            self.backs.insert(action.id, if taken { back } else { Back::Nothing });
+        }
+        self.arrived.insert(action.id, (op.clone(), taken, now));
         let error = |text: &str| Trouble::new(FaultCode::Failed, format!("{} on {}", action.verb, action.target), text);
         let soon = now + Span::from_secs(2);
         let answer = match (lie, applied) {
@@ -89,10 +97,21 @@ impl Hands {
         last.then(|| Outcome::Unknown(Trouble::new(FaultCode::TimedOut, format!("wait for {}", op.target), "it was not seen in time")))
     }
 
-    /// Takes an action back: no verb of the plant's can, so its playbooks say what undoes their steps.
-    pub(super) fn revert(&mut self, _plant: &mut Plant, action: &Action, now: Time) -> (Time, Pending) {
-        let fault = Trouble::new(FaultCode::NeverStarted, format!("revert {}", action.verb), "the plant has no such verb");
-        (now + Span::from_secs(1), Pending::Event(Event::Reverted(action.id, Outcome::NotDone(fault))))
+    /// Takes an action back, as often as it is asked; what refuses or is cut off says so.
+    pub(super) fn revert(&mut self, plant: &mut Plant, action: &Action, now: Time) -> (Time, Pending) {
+        let lie = plant.lie(action.verb.as_str()).or_else(|| self.cut_off(plant, action));
+        let trouble = |code, text: &str| Trouble::new(code, format!("take back {} on {}", action.verb, action.target), text);
+        let outcome = match (self.backs.get(&action.id), lie) {
+            (None, _) => Outcome::NotDone(trouble(FaultCode::Failed, "nothing takes that back")),
+            (_, Some(Lie::Refuses)) => Outcome::NotDone(trouble(FaultCode::Failed, "HTTP 429: too many requests")),
+            (_, Some(Lie::NothingNoAnswer)) => Outcome::Unknown(trouble(FaultCode::TimedOut, "no answer")),
+            (_, Some(Lie::NothingSaysDone)) => done("it said that it is as before"),
+            (Some(back), lie) => {
+                let seen = plant.take_back(back);
+                if lie.is_some() { Outcome::Unknown(trouble(FaultCode::TimedOut, "no answer")) } else { done(&seen) }
+            }
+        };
+        (now + Span::from_secs(1), Pending::Event(Event::Reverted(action.id, outcome)))
     }
 
     /// What a later look says: what is so is done; else whether anything has arrived there.
@@ -119,7 +138,7 @@ impl Hands {
 
 /// Whether an actuator proves this by looking, as power actions do.
 fn watched(does: OpKind) -> bool {
-    matches!(does, OpKind::Wake | OpKind::Sleep | OpKind::PowerOff | OpKind::PowerCycle)
+    matches!(does, OpKind::Wake | OpKind::Sleep | OpKind::PowerOff | OpKind::PowerCycle | OpKind::Reboot | OpKind::Experiment)
 }
 
 fn settled(at: Time, action: ActionId, outcome: Outcome) -> (Time, Pending) {

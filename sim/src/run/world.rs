@@ -4,10 +4,12 @@ use crate::chance;
 use crate::lab::Lab;
 use crate::plant::{Planned, Plant};
 use crate::scenario::{Answer, OrderAt, Scenario};
+use crate::shipped;
 use homeostat_kernel::Kernel;
+use homeostat_model::playbook::{APPROVE, WAIT};
 use homeostat_model::{
-    ActionId, ActuatorSpec, ArbiterSettings, ArgKind, ArgSpec, Autonomy, Class, PolicyOverride, PolicySource, RuleSet, Span, StoreSettings,
-    Target, Time, VerbSpec, rules,
+    ActionId, ActuatorSpec, ArbiterSettings, ArgKind, ArgSpec, Autonomy, Class, Playbook, PolicyOverride, PolicySource, RuleSet, Span,
+    StoreSettings, Target, Time, VerbSpec, rules,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -61,6 +63,18 @@ pub struct Setup {
 const MONDAY: Time = Time(1_767_571_200_000);
 
 impl Setup {
+    /// The setup with what its playbooks need in the lab, where the scenario names any.
+    ///
+    /// # Errors
+    /// The shipped equipment is broken.
+    pub(super) fn equipped(&self) -> Result<Setup, String> {
+        let mut setup = self.clone();
+        if !self.scenario.playbooks.is_empty() {
+            setup.lab = Arc::new(self.lab.equipped(&shipped::equipment()?));
+        }
+        Ok(setup)
+    }
+
     /// When the run begins.
     pub fn begin(&self) -> Time {
         MONDAY + Span::from_hours(self.scenario.begins_at_hour)
@@ -98,9 +112,14 @@ impl Setup {
         if let Some(policy) = named.into_iter().find(|name| !known(name)) {
             return wrong(format!("names the policy `{policy}`, which is not there"));
         }
+        for name in &self.scenario.playbooks {
+            if let Err(problem) = shipped::playbook(name) {
+                return wrong(format!("names a playbook: {problem}"));
+            }
+        }
         for expect in &self.scenario.expect {
             let Some(pattern) = expect.pattern() else { continue };
-            if let Some(verb) = pattern.verb.as_ref().filter(|verb| !verb.ends_with('*') && !self.lab.verbs.contains_key(*verb)) {
+            if let Some(verb) = pattern.verb.as_ref().filter(|verb| !verb.ends_with('*') && !self.offers(verb)) {
                 return wrong(format!("expects something of the verb `{verb}`, which is not in the lab"));
             }
             if let Some(policy) = pattern.policy.as_ref().filter(|policy| !policy.ends_with('*') && !known(policy)) {
@@ -132,7 +151,16 @@ impl Setup {
         let arbiter = if blind { without_brakes(&self.arbiter()) } else { self.arbiter() };
         let mut policies: Vec<PolicySource> = self.chosen().into_iter().map(|policy| self.changed(policy, blind)).collect();
         policies.sort_by(|a, b| a.id.cmp(&b.id));
-        RuleSet { policies, actuators: actuators(&self.lab, blind), arbiter, store: self.store(), ..RuleSet::default() }
+        let topology = self.scenario.topology.clone().filter(|_| !blind).unwrap_or_default();
+        // Named ones were looked up when the setup was checked.
+        let mut playbooks: Vec<Playbook> = self.scenario.playbooks.iter().filter_map(|name| shipped::playbook(name).ok()).collect();
+        playbooks.sort_by(|a, b| a.id.cmp(&b.id));
+        RuleSet { policies, actuators: actuators(&self.lab, blind), playbooks, arbiter, topology, store: self.store() }
+    }
+
+    fn offers(&self, verb: &str) -> bool {
+        let known = |name: &str| self.scenario.playbooks.iter().any(|known| known == name) || [APPROVE, WAIT].contains(&verb);
+        self.lab.verbs.contains_key(verb) || verb.strip_prefix("playbook.").is_some_and(known)
     }
 
     fn store(&self) -> StoreSettings {
@@ -236,7 +264,7 @@ pub fn actuators(lab: &Lab, blind: bool) -> Vec<ActuatorSpec> {
             opposite: entry.opposite.as_deref().filter(|_| !blind).map(Into::into),
             settle: if blind { Span::ZERO } else { entry.settle },
             timeout: entry.timeout,
-            revertible: false,
+            revertible: entry.does.is_revertible(),
             cost: Default::default(),
             doc: format!("{:?} in the plant.", entry.does),
         };
