@@ -137,7 +137,8 @@ fn request(house: &House, name: &str, entry: &VerbEntry) -> Option<Value> {
         }
         OpKind::DeletePod => ("DELETE", house.pod.clone(), None, "Deletes a pod, so that a new one comes."),
         OpKind::RenewCertificate => ("POST", format!("{agents}/certificates/{{certificate}}/renew"), None, "Gets a new certificate."),
-        OpKind::Tell | OpKind::Wake | OpKind::Cordon | OpKind::Uncordon => return None,
+        // What has an actuator of its own is no request.
+        _ => return None,
     };
     let mut args = Map::new();
     for text in &entry.texts {

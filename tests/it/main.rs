@@ -1,5 +1,6 @@
 //! What the daemon promises, in one binary: one kernel under several drivers, crashes, real servers.
 
+mod acting;
 mod daemon;
 mod demo;
 mod deploy;

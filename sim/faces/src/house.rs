@@ -52,6 +52,7 @@ pub(crate) fn house_router() -> Router<Arc<World>> {
     Router::new()
         .route("/kube-state-metrics/metrics", get(cluster))
         .route("/lab/metrics", get(lab))
+        .route("/plugs/metrics", get(plugs))
         .route("/probe", get(probe))
         .route("/plant", get(plant))
 }
@@ -69,6 +70,10 @@ async fn cluster(State(world): State<Arc<World>>, ConnectInfo(line): ConnectInfo
 
 async fn lab(State(world): State<Arc<World>>, ConnectInfo(line): ConnectInfo<Cut>) -> Response {
     house_page(&world, &line, |plant| page(pages::lab::render(plant)))
+}
+
+async fn plugs(State(world): State<Arc<World>>, ConnectInfo(line): ConnectInfo<Cut>) -> Response {
+    house_page(&world, &line, |plant| page(pages::plugs::render(plant)))
 }
 
 #[derive(Deserialize)]

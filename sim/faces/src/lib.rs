@@ -21,6 +21,7 @@
 //! | `GET /agents/{node}/disks/{disk}` | one disk |
 //! | `POST /agents/{node}/disks/{disk}/evacuate` | moves the data off it |
 //! | `GET /plugs/{node}` | `{"on": true, "watts": 28.1, "joules": 1240.5}`; plugs work while the node's feed does |
+//! | `GET /plugs/metrics` | the same of all plugs, as a page of metrics |
 //! | `POST /plugs/{node}/cycle`, `POST /plugs/{node}/off` | cuts the power and gives it back; cuts it |
 //! | `GET /services/{name}` | replicas, ready, up, latency |
 //! | `POST /services/{name}/restart` | starts all replicas anew |

@@ -7,6 +7,7 @@ pub(crate) mod cluster;
 pub(crate) mod kepler;
 pub(crate) mod lab;
 pub(crate) mod node;
+pub(crate) mod plugs;
 pub(crate) mod probe;
 pub(crate) mod smart;
 

@@ -68,7 +68,7 @@ impl FacesSettings {
 /// One page of metrics, as a scraper's configuration names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PageAddress {
-    /// The exporter's job: `node`, `kepler`, `smartctl`, `kube-state-metrics`, `lab`, `blackbox`.
+    /// The exporter's job: `node`, `kepler`, `smartctl`, `kube-state-metrics`, `lab`, `plugs`, `blackbox`.
     pub job: &'static str,
     /// Where it is: `http://127.0.0.1:34567/metrics`.
     pub url: String,
@@ -194,6 +194,7 @@ impl Faces {
             let base = format!("http://{}", self.house);
             add("kube-state-metrics", format!("{base}/kube-state-metrics/metrics"), None, None);
             add("lab", format!("{base}/lab/metrics"), None, None);
+            add("plugs", format!("{base}/plugs/metrics"), None, None);
             let services = plant.services.iter().map(|service| ("http_2xx", service.spec.name.as_str()));
             for (module, name) in services.chain(plant.certificates.iter().map(|certificate| ("tcp_tls", certificate.name.as_str()))) {
                 add("blackbox", format!("{base}/probe?module={module}&target={name}"), None, Some(name));
