@@ -33,9 +33,7 @@ impl Runs {
         }
         let Some(run) = self.runs.get_mut(&id) else { return };
         match step {
-            RunMove::Skipped { step, .. } | RunMove::Finished { step } | RunMove::Failed { step, .. } => {
-                drop(run.over.insert(step.clone()))
-            }
+            RunMove::Skipped { step, .. } | RunMove::Finished { step } | RunMove::Failed { step, .. } => run.over.extend([step.clone()]),
             RunMove::Undoing { .. } => run.is_undoing = true,
             RunMove::Ended { .. } => run.has_ended = true,
             _ => {}

@@ -24,6 +24,7 @@ fn names(folder: &str) -> Vec<String> {
     names
 }
 
+#[expect(clippy::disallowed_methods, reason = "this is a test, not the engine: it has files")]
 fn scenarios() -> Vec<Scenario> {
     let folder = "tests/scenarios/playbooks";
     let read = |name: &String| {
