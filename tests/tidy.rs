@@ -9,10 +9,16 @@ const FILE_LINES_MAX: usize = 600;
 /// Lines of a function.
 const FUNCTION_LINES_MAX: usize = 100;
 /// Files that may be longer, each with its reason.
-const LONG_FILES: &[(&str, &str)] = &[("engine/kernel/src/policy/api.rs", "one list of functions; the order is the manual's")];
+const LONG_FILES: &[(&str, &str)] = &[
+    ("engine/kernel/src/policy/api.rs", "one list of functions; the order is the manual's"),
+    ("actuators/src/conformance.rs", "tests: one suite for all actuators, each with its far end"),
+];
 /// The only files outside the plugs and their tests that may call `.apply(`, each with its reason.
-const APPLIERS: &[(&str, &str)] =
-    &[("src/dispatch.rs", "the one place that sends"), ("src/virtual_time.rs", "a stand-in without a world: it sees no actuator")];
+const APPLIERS: &[(&str, &str)] = &[
+    ("src/dispatch.rs", "the one place that sends"),
+    ("src/readiness.rs", "a wrapper that is an actuator itself: it hands through what it was given, and marks it"),
+    ("src/virtual_time.rs", "a stand-in without a world: it sees no actuator"),
+];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -181,4 +187,136 @@ fn only_the_dispatcher_applies() {
         callers.iter().all(|path| APPLIERS.iter().any(|(known, _)| known == path)),
         "an actuator may be applied in {APPLIERS:?} only, found in {callers:?}"
     );
+}
+
+/// Lessons of `docs/safety.md`.
+const LESSONS: usize = 36;
+
+/// One row of the table of lessons.
+struct Lesson {
+    number: usize,
+    places: Vec<String>,
+    tests: Vec<String>,
+    state: String,
+}
+
+/// What stands between backticks.
+fn quoted(cell: &str) -> Vec<String> {
+    cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+/// The rows of the table of lessons; a row that does not read is an error.
+fn lessons(text: &str) -> Result<Vec<Lesson>, String> {
+    let rows = text.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| #"));
+    let read = |line: &str| {
+        let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+        let [number, failure, rule, places, tests, state] = cells[..] else {
+            return Err(format!("{} cells, expected 6: {line}", cells.len()));
+        };
+        let number = number.parse().map_err(|_| format!("`{number}` is no lesson's number: {line}"))?;
+        if [failure, rule, places, tests, state].iter().any(|cell| cell.is_empty()) {
+            return Err(format!("lesson {number} has an empty cell"));
+        }
+        Ok(Lesson { number, places: quoted(places), tests: quoted(tests), state: state.to_owned() })
+    };
+    rows.map(read).collect()
+}
+
+/// What the table of lessons names and the tree does not have; `sources` are paths with their texts.
+fn missing(lessons: &[Lesson], sources: &[(String, String)], exists: impl Fn(&str) -> bool) -> Vec<String> {
+    let mut problems = Vec::new();
+    let is_a_test = |name: &str| {
+        let opening = format!("fn {name}(");
+        sources.iter().any(|(_, text)| {
+            let mut before = "";
+            text.lines().any(|line| {
+                let found = line.contains(&opening) && before.trim_start().starts_with("#[") && before.contains("test");
+                before = line;
+                found
+            })
+        })
+    };
+    for lesson in lessons {
+        if lesson.tests.is_empty() {
+            problems.push(format!("lesson {} names no test", lesson.number));
+        }
+        for name in &lesson.tests {
+            let there = if name.ends_with(".yaml") { exists(&format!("tests/scenarios/{name}")) } else { is_a_test(name) };
+            if !there {
+                problems.push(format!("lesson {} names the test `{name}`, which is not there", lesson.number));
+            }
+        }
+        for place in lesson.places.iter().filter(|place| place.contains('/')) {
+            if !exists(place) {
+                problems.push(format!("lesson {} names the file `{place}`, which is not there", lesson.number));
+            }
+        }
+    }
+    problems
+}
+
+/// The guards' names, read out of the arbiter's list.
+fn guards(sources: &[(String, String)]) -> Vec<String> {
+    let path = "engine/kernel/src/arbiter/guards/mod.rs";
+    let (_, text) = sources.iter().find(|(known, _)| known == path).expect("the guards' list is there");
+    text.lines().filter_map(|line| line.trim().strip_prefix("mod ")?.strip_suffix(';').map(str::to_owned)).collect()
+}
+
+#[test]
+fn every_lesson_has_its_guard_and_its_tests() {
+    let text = std::fs::read_to_string(root().join("docs/safety.md")).expect("docs/safety.md can be read");
+    let lessons = lessons(&text).unwrap_or_else(|problem| panic!("docs/safety.md: {problem}"));
+    let numbers: Vec<usize> = lessons.iter().map(|lesson| lesson.number).collect();
+    assert_eq!(numbers, (1..=LESSONS).collect::<Vec<_>>(), "every lesson once, in order");
+    let sources = sources();
+    let problems = missing(&lessons, &sources, |path| root().join(path).exists());
+    assert!(problems.is_empty(), "docs/safety.md: {problems:#?}");
+    let guards = guards(&sources);
+    assert!(guards.len() >= 19 && guards.iter().any(|guard| guard == "autonomy"), "the guards were found: {guards:?}");
+    let unnamed: Vec<&String> = guards.iter().filter(|guard| !lessons.iter().any(|lesson| lesson.places.contains(guard))).collect();
+    assert!(unnamed.is_empty(), "these guards stand in no row of docs/safety.md: {unnamed:?}");
+    let vague: Vec<usize> =
+        lessons.iter().filter(|lesson| !STATES.iter().any(|state| lesson.state.starts_with(state))).map(|l| l.number).collect();
+    assert!(vague.is_empty(), "the state of these lessons begins with none of {STATES:?}: {vague:?}");
+}
+
+/// How a lesson's state may begin.
+const STATES: [&str; 3] = ["met", "in part: ", "waits for "];
+
+/// A lesson that a scenario names stands in that scenario's row, and a test that bears a lesson's number in that lesson's row.
+#[test]
+fn what_bears_a_lessons_number_stands_in_its_row() {
+    let text = std::fs::read_to_string(root().join("docs/safety.md")).expect("docs/safety.md can be read");
+    let lessons = lessons(&text).unwrap_or_else(|problem| panic!("docs/safety.md: {problem}"));
+    let mut numbered: Vec<(usize, String)> = Vec::new();
+    for (_, text) in sources() {
+        let names = text.split("fn lesson_").skip(1).filter_map(|rest| rest.split_once('(').map(|(name, _)| name));
+        let names = names.filter(|name| name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'));
+        numbered.extend(names.filter_map(|name| Some((name.get(..2)?.parse().ok()?, format!("lesson_{name}")))));
+    }
+    let mut scenarios = Vec::new();
+    walk(&root().join("tests/scenarios"), ".yaml", &mut scenarios);
+    for path in &scenarios {
+        let text = std::fs::read_to_string(path).expect("a scenario can be read");
+        let number = text.lines().find_map(|line| line.strip_prefix("lesson: ")?.trim().parse().ok());
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        numbered.extend(number.map(|number| (number, name)));
+    }
+    assert!(numbered.len() > 40, "tests and scenarios with numbers were found: {}", numbered.len());
+    let absent = |(number, name): &&(usize, String)| !lessons.iter().any(|lesson| lesson.number == *number && lesson.tests.contains(name));
+    let absent: Vec<&(usize, String)> = numbered.iter().filter(absent).collect();
+    assert!(absent.is_empty(), "these stand in no row of docs/safety.md: {absent:#?}");
+}
+
+#[test]
+fn the_table_of_lessons_is_really_read() {
+    let sources = [("a.rs".to_owned(), "#[test]\nfn there() {}\n\nfn helper() {}\n".to_owned())];
+    let row = |tests: &str| format!("| # | failure |\n|---|---|\n| 1 | a | b | `lock`, `src/a.rs` | {tests} | met |\n");
+    let problems = |tests: &str| missing(&lessons(&row(tests)).expect("a row"), &sources, |path| path == "src/a.rs");
+    assert!(problems("`there`").is_empty());
+    for wrong in ["`gone`", "`helper`", "`01-gone.yaml`", "there"] {
+        assert_eq!(problems(wrong).len(), 1, "{wrong}");
+    }
+    assert!(lessons("| 1 | a | b |\n").is_err() && lessons("| one | a | b | c | d | e |\n").is_err());
+    assert!(lessons("| 1 | a | b | c | | e |\n").is_err());
 }

@@ -11,7 +11,8 @@ use homeostat_sim::run::{Control, Finished, Setup, run};
 use homeostat_sim::scenario::Scenario;
 use homeostat_sim::shipped;
 use homeostat_sim::swarm::{Failure, try_seed};
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -19,8 +20,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 const SEEDS: u64 = if cfg!(debug_assertions) { 2 } else { 60 };
 /// A broken guard must be noticed within so many seeds.
 const GUARD_SEEDS_MAX: u64 = 100;
-/// Every guard of the arbiter.
-const GUARDS: [&str; 12] = [
+/// The guards that the swarm's lab notices the absence of.
+const GUARDS: [&str; 15] = [
     "lint",
     "freshness",
     "futility",
@@ -33,6 +34,16 @@ const GUARDS: [&str; 12] = [
     "lock",
     "budget",
     "autonomy",
+    "storm",
+    "foreign_owner",
+    "calendar",
+];
+/// The others, each with why the swarm cannot tell; a scenario of their own can (`breaks:`).
+const BY_SCENARIO: [(&str, &str); 4] = [
+    ("ladder", "which verb is the milder one is a wish of the house; the plant knows nothing of it"),
+    ("floors", "the guard counts what sensors show, the plant what is so: a checker would blame it for a node that has just died"),
+    ("blast_radius", "the last copy and the last vote are kept by autonomy as well: what takes the power of several nodes asks a person"),
+    ("witnesses", "whoever is cut off reads nothing, and what reads nothing wishes nothing: only a policy made for it does"),
 ];
 
 fn read(path: &Path) -> String {
@@ -153,6 +164,17 @@ fn the_swarm_notices_every_broken_guard() {
     });
 }
 
+/// No guard of the arbiter is forgotten: the swarm breaks it, or a scenario does.
+#[test]
+fn every_guard_is_broken_by_the_swarm_or_by_a_scenario() {
+    let all: BTreeSet<&str> = homeostat_kernel::arbiter::guards::GUARDS.iter().map(|guard| guard.name).collect();
+    let here: BTreeSet<&str> = GUARDS.into_iter().chain(BY_SCENARIO.map(|(name, _)| name)).collect();
+    assert_eq!((here.len(), &here), (GUARDS.len() + BY_SCENARIO.len(), &all), "each guard once");
+    let broken: BTreeSet<String> = scenarios().into_iter().filter_map(|scenario| scenario.breaks).collect();
+    let unproved: Vec<&str> = BY_SCENARIO.iter().map(|(name, _)| *name).filter(|name| !broken.contains(*name)).collect();
+    assert!(unproved.is_empty(), "no scenario breaks {unproved:?}");
+}
+
 #[test]
 fn the_swarm_breaks_only_guards_that_are_there() {
     let error = on_a_big_stack(|| run(&setup(swarm(), Some("nonsense"))).err());
@@ -193,17 +215,22 @@ fn a_shrunk_failure_of_the_swarm_still_fails_when_read_back() {
     assert!(whole.violations.is_empty(), "with the guard in place nothing breaks: {:?}", whole.violations);
 }
 
+/// All of `tests/scenarios`.
+fn scenarios() -> Vec<Scenario> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/scenarios");
+    let entries = std::fs::read_dir(&folder).expect("the scenarios are there");
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.expect("the folder can be read").path()).collect();
+    files.retain(|path| path.extension().is_some_and(|ending| ending == "yaml") && !path.ends_with("pending.yaml"));
+    files.sort();
+    let parse = |path: &PathBuf| Scenario::parse(&read(path)).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    files.iter().map(parse).collect()
+}
+
 #[test]
 fn without_its_guard_no_scenario_holds_in_the_swarm_build() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/scenarios");
     let mut proved = 0;
     let mut held = Vec::new();
-    for entry in std::fs::read_dir(&folder).expect("the scenarios are there") {
-        let path = entry.expect("the folder can be read").path();
-        if path.file_name().is_none_or(|name| name == "pending.yaml") {
-            continue;
-        }
-        let scenario = Scenario::parse(&read(&path)).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    for scenario in scenarios() {
         let Some(guard) = scenario.breaks.clone() else { continue };
         let mut setup = setup(scenario.clone(), Some(&guard));
         setup.seed = 1;
@@ -213,6 +240,6 @@ fn without_its_guard_no_scenario_holds_in_the_swarm_build() {
         }
         proved += 1;
     }
-    assert!(proved >= 12, "the scenarios that prove a guard were found: {proved}");
+    assert!(proved >= 19, "the scenarios that prove a guard were found: {proved}");
     assert!(held.is_empty(), "{}", held.join("\n"));
 }

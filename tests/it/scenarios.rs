@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Lessons of `docs/lessons.md` and the table behind it.
+/// Lessons of `docs/safety.md`.
 const LESSONS: u32 = 36;
 
 /// A lesson that waits.

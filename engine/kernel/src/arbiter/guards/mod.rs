@@ -1,5 +1,5 @@
 //! The guards, one file each, in the order in which they are asked. `disruptive` and above fail closed everywhere.
-//! Numbers of lessons are those of `docs/lessons.md`.
+//! Numbers of lessons are those of `docs/safety.md`.
 
 mod autonomy;
 mod blast_radius;
