@@ -1,13 +1,14 @@
 //! Playbooks out of YAML files: the configured folder's, or the shipped ones.
 //!
-//! Of the shipped playbooks only those are taken whose verbs the configured actuators have: they are offers. What stands in a folder
-//! of your own is meant, so there a verb that nobody has is an error (the kernel says so, with every other problem). Deliberately
-//! absent: checking; the kernel does it, and keeps the old set where something is wrong.
+//! Of the shipped playbooks only those are taken whose verbs the configured actuators have and take as they are used there: they are
+//! offers. What stands in a folder of your own is meant, so there a verb that nobody has is an error (the kernel says so, with every
+//! other problem). Deliberately absent: the checks themselves; the kernel has them, and keeps the old set where something is wrong.
 
 use crate::config::Config;
 use anyhow::Context;
+use homeostat_kernel::Kernel;
 use homeostat_model::playbook::{Playbook, Undo};
-use homeostat_model::{ActuatorSpec, Verb};
+use homeostat_model::{ActuatorSpec, RuleSet, StoreSettings, Verb};
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -26,7 +27,9 @@ pub const SHIPPED: &[(&str, &str)] = &include!(concat!(env!("OUT_DIR"), "/playbo
 pub fn playbooks(config: &Config, actuators: &[ActuatorSpec]) -> anyhow::Result<Vec<Playbook>> {
     match &config.playbooks.dir {
         Some(dir) => folder(dir),
-        None => Ok(shipped()?.into_iter().filter(|playbook| missing(playbook, actuators).is_empty()).collect()),
+        None => {
+            Ok(shipped()?.into_iter().filter(|playbook| missing(playbook, actuators).is_empty() && fits(playbook, actuators)).collect())
+        }
     }
 }
 
@@ -44,6 +47,22 @@ pub fn missing(playbook: &Playbook, actuators: &[ActuatorSpec]) -> BTreeSet<Verb
     let undo = |undo: &Undo| if let Undo::By(by) = undo { Some(by.verb.clone()) } else { None };
     let needed = playbook.steps.iter().flat_map(|step| step.verb.clone().into_iter().chain(undo(&step.undo)));
     needed.filter(|verb| !known.contains(verb)).collect()
+}
+
+/// Why a playbook cannot be loaded beside these actuators: every problem.
+pub fn misfits(playbook: &Playbook, actuators: &[ActuatorSpec]) -> Vec<String> {
+    let rules = RuleSet { actuators: actuators.to_vec(), playbooks: vec![playbook.clone()], ..RuleSet::default() };
+    Kernel::new(StoreSettings::default()).check(&rules).err().unwrap_or_default()
+}
+
+/// An offer that the configuration does not allow (fewer replicas, longer times, a command with arguments of its own) must not keep
+/// the daemon from its rules.
+fn fits(playbook: &Playbook, actuators: &[ActuatorSpec]) -> bool {
+    let misfits = misfits(playbook, actuators);
+    if !misfits.is_empty() {
+        tracing::warn!(playbook = %playbook.id, problems = %misfits.join("; "), "A shipped playbook does not fit the actuators and is not offered.");
+    }
+    misfits.is_empty()
 }
 
 fn folder(dir: &Path) -> anyhow::Result<Vec<Playbook>> {
@@ -107,6 +126,59 @@ mod tests {
         assert!(shipped.iter().all(|playbook| !playbook.steps.is_empty()));
         let needy = shipped.iter().filter(|playbook| !missing(playbook, &[]).is_empty()).count();
         assert_eq!(needy, shipped.len(), "a playbook that needs no verb at all does nothing");
+    }
+
+    /// Actuators as people configure them, with everything that the shipped playbooks need.
+    const ACTUATORS: &str = r#"{
+        "exec": { "commands": {
+            "evacuate": { "doc": "Moves data.", "argv": ["/bin/evacuate", "{target_name}"], "class": "reversible", "timeout": "10m", "settle": "10m" },
+            "disk-cleanup": { "doc": "Frees.", "argv": ["/bin/cleanup", "{target_name}"], "class": "reversible", "timeout": "10m", "settle": "5m" },
+            "renew-certificate": { "doc": "Renews.", "argv": ["/bin/renew", "{target_name}"], "class": "reversible", "timeout": "10m" } } },
+        "power": { "nodes": { "muscle": {
+            "mac": "00:11:22:33:44:55", "probe": { "tcp": "muscle.lan:22" },
+            "sleep": { "via": "ssh", "key_file": "/etc/homeostat/sleep" }, "reboot": { "via": "ssh", "key_file": "/etc/homeostat/reboot" },
+            "ssh": { "host": "muscle.lan", "user": "homeostat", "known_hosts": "/etc/homeostat/known" } } } },
+        "kubernetes": {
+            "connect": { "by": "server", "url": "https://kube.lan:6443", "token": "x" }, "namespaces": ["home"],
+            "scale": { "min_replicas": 0 }, "restart": {}, "node": {}, "pod": {}, "velero": {},
+            "chaos": { "namespaces": ["home"], "experiments": { "late": { "doc": "Late packets.", "kind": "NetworkChaos", "namespace": "home",
+                "spec": { "action": "delay", "mode": "one", "selector": { "namespaces": ["home"] }, "delay": { "latency": "200ms" } } } } } },
+        "argo": { "via": { "by": "rest", "url": "https://argocd.lan", "token": "x" } },
+        "restic": { "repository": "/srv/restic", "password": "x", "scratch": "/var/lib/scratch", "backups": { "photos": { "paths": ["/srv"] } } }
+    }"#;
+
+    fn specs(change: impl FnOnce(&mut serde_json::Value)) -> Vec<ActuatorSpec> {
+        let mut value: serde_json::Value = serde_json::from_str(ACTUATORS).unwrap();
+        change(&mut value);
+        let config = serde_json::from_value(value).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let built = homeostat_actuators::build(&config, dir.path(), "j1").unwrap_or_else(|faults| panic!("{faults:#?}"));
+        built.iter().map(|actuator| actuator.spec()).collect()
+    }
+
+    #[test]
+    fn every_shipped_playbook_fits_the_real_actuators() {
+        let specs = specs(|_| {});
+        for playbook in shipped().unwrap() {
+            assert_eq!(missing(&playbook, &specs), BTreeSet::new(), "{}", playbook.id);
+            assert_eq!(misfits(&playbook, &specs), Vec::<String>::new(), "{}", playbook.id);
+        }
+    }
+
+    #[test]
+    fn an_offer_that_the_configuration_does_not_allow_is_left_out_and_the_others_stay() {
+        let specs = specs(|config| config["kubernetes"]["scale"]["min_replicas"] = 1.into());
+        let offered = playbooks(&Config::default(), &specs).unwrap();
+        assert!(offered.iter().all(|playbook| playbook.id != "nas-maintenance"), "nothing may be scaled to 0");
+        assert_eq!(offered.len(), SHIPPED.len() - 1);
+    }
+
+    #[test]
+    fn the_simulation_ships_the_same_playbooks() {
+        assert_eq!(homeostat_sim::shipped::PLAYBOOKS, SHIPPED);
+        for playbook in shipped().unwrap() {
+            assert_eq!(homeostat_sim::shipped::playbook(&playbook.id).unwrap(), playbook);
+        }
     }
 
     #[test]
