@@ -8,11 +8,13 @@ mod acting;
 mod claims;
 mod evaluating;
 mod loading;
+mod planning;
 mod running;
 mod steps;
 mod view;
 mod wishes;
 
+pub use planning::{Plan, PlannedStep};
 pub use view::{Explanation, PolicyView, Stats, UnitView};
 
 use crate::arbiter::Arbiter;

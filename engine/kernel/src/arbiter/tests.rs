@@ -479,7 +479,8 @@ fn lesson_04_an_engine_that_is_cut_off_takes_nothing_down() {
     let mut settings = ArbiterSettings::default();
     settings.witnesses.gateway = vec!["probe_success{to='gateway'}".into()];
     settings.witnesses.reach = vec!["node_up".into()];
-    let ask = |rows: &[(Time, &[(&str, &str, &str, f64)])], verb: &str| {
+    type Row<'a> = &'a [(&'a str, &'a str, &'a str, f64)];
+    let ask = |rows: &[(Time, Row<'_>)], verb: &str| {
         let mut desk = Desk::new(settings.clone(), house());
         rows.iter().for_each(|(at, row)| desk.observe(*at, row));
         desk.ask("witnesses", &desk.wish(verb, "node/a"))
@@ -542,8 +543,8 @@ fn lesson_18_after_a_storm_things_come_back_one_by_one() {
 
 #[test]
 fn the_milder_rung_comes_first() {
-    let mut settings = ArbiterSettings::default();
-    settings.ladder = vec![Rung { verb: "power.off".into(), after: "restart.rollout".into(), attempts: 2, within: Span::from_hours(1) }];
+    let rung = Rung { verb: "power.off".into(), after: "restart.rollout".into(), attempts: 2, within: Span::from_hours(1) };
+    let settings = ArbiterSettings { ladder: vec![rung], ..ArbiterSettings::default() };
     let mut desk = Desk::new(settings, house());
     let try_it = |desk: &mut Desk, minutes: i64, held: Option<bool>| {
         let at = NOW - Span::from_mins(minutes);
@@ -566,8 +567,7 @@ fn the_milder_rung_comes_first() {
 /// What was asked of the run is not asked of its steps; what protects machines is.
 #[test]
 fn a_step_passes_what_its_run_was_asked() {
-    let mut settings = ArbiterSettings::default();
-    settings.futility_attempts_max = 0;
+    let mut settings = ArbiterSettings { futility_attempts_max: 0, ..ArbiterSettings::default() };
     settings.autonomy.insert(Class::Disruptive, Autonomy::Suggest);
     let mut desk = Desk::new(settings, house());
     let run = desk.send(NOW, desk.proposal("playbook.calm", "node/a"));

@@ -65,7 +65,8 @@ impl Kernel {
     }
 
     fn plan_of(&self, proposal: &Proposal, consent: Option<Consent>) -> Plan {
-        let (ruling, blast) = self.with_case(proposal, self.now(), consent, |arbiter, case| (arbiter.rule(case).ruling, blast_preview(case)));
+        let (ruling, blast) =
+            self.with_case(proposal, self.now(), consent, |arbiter, case| (arbiter.rule(case).ruling, blast_preview(case)));
         Plan {
             verb: proposal.verb.clone(),
             target: proposal.target.clone(),
@@ -79,8 +80,12 @@ impl Kernel {
     }
 
     fn planned(&self, proposal: &Proposal) -> Vec<PlannedStep> {
-        let touch =
-            |verb: &Verb, target: &Target, args: &Args| Touch { verb: verb.clone(), target: target.clone(), args: args.clone(), class: Class::Notify };
+        let touch = |verb: &Verb, target: &Target, args: &Args| Touch {
+            verb: verb.clone(),
+            target: target.clone(),
+            args: args.clone(),
+            class: Class::Notify,
+        };
         let Some(checked) = self.playbook(&proposal.verb) else {
             let action = self.as_action(&touch(&proposal.verb, &proposal.target, &proposal.args));
             return vec![PlannedStep { step: String::new(), when: String::new(), action }];
@@ -92,7 +97,9 @@ impl Kernel {
             when.extend(step.when.iter().map(|text| format!("if {text}")));
             when.extend(step.each.iter().map(|text| format!("for each of {text}")));
             when.extend(step.approve.iter().map(|question| format!("a person says yes to: {question}")));
-            when.extend(step.verify.iter().map(|verify| format!("then {} {:?} {} within {}", verify.series, verify.relation, verify.threshold, verify.within).to_lowercase()));
+            when.extend(step.verify.iter().map(|verify| {
+                format!("then {} {:?} {} within {}", verify.series, verify.relation, verify.threshold, verify.within).to_lowercase()
+            }));
             let target = crate::playbook::fill(&step.target, &words).ok().map(Target::from);
             let args = crate::playbook::fill_args(&step.args, &words).ok();
             let action = step.verb.as_ref().and_then(|_| self.as_action(&touch(&verb_of(step), &target?, &args?)));

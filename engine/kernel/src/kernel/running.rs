@@ -254,12 +254,13 @@ impl Kernel {
 
     fn open_step(&mut self, run: &Run, step: &Step) -> bool {
         let id = step.id.clone();
-        let moved = match self.is_needed(run, step).and_then(|needed| Ok((needed, if needed { self.instances(run, step)? } else { Vec::new() }))) {
-            Err(why) => RunMove::Failed { step: id, why },
-            Ok((false, _)) => RunMove::Skipped { step: id, why: format!("not so: {}", step.when.as_deref().unwrap_or_default()) },
-            Ok((true, each)) if each.is_empty() => RunMove::Skipped { step: id, why: "`each` names nothing".into() },
-            Ok((true, each)) => RunMove::Opened { step: id, each },
-        };
+        let moved =
+            match self.is_needed(run, step).and_then(|needed| Ok((needed, if needed { self.instances(run, step)? } else { Vec::new() }))) {
+                Err(why) => RunMove::Failed { step: id, why },
+                Ok((false, _)) => RunMove::Skipped { step: id, why: format!("not so: {}", step.when.as_deref().unwrap_or_default()) },
+                Ok((true, each)) if each.is_empty() => RunMove::Skipped { step: id, why: "`each` names nothing".into() },
+                Ok((true, each)) => RunMove::Opened { step: id, each },
+            };
         self.moved(run.id, moved);
         true
     }
@@ -323,7 +324,8 @@ impl Kernel {
         let opened = if let StepPhase::Open { at } = run.phase(step) { *at } else { run.began_at };
         let ends = step.timeout.map(|timeout| opened + timeout);
         let late = ends.is_some_and(|ends| self.now >= ends);
-        let words = || state.ruling.decided_by().map_or_else(|| "not admitted".to_owned(), |reason| format!("{}: {}", reason.guard, reason.text));
+        let words =
+            || state.ruling.decided_by().map_or_else(|| "not admitted".to_owned(), |reason| format!("{}: {}", reason.guard, reason.text));
         match state.phase {
             Phase::Denied | Phase::Shadowed => Standing::Bad(words()),
             Phase::Deferred { .. } if late => Standing::Bad(format!("held too long: {}", words())),
@@ -436,7 +438,8 @@ impl Kernel {
             Some((Phase::Deferred { until }, ..)) => *until <= self.now,
             Some((Phase::Closed { closing: Closing::Gone }, ..)) => true,
             Some((Phase::NotDone { .. }, at, ..)) => {
-                let tries = self.actions_of(run).filter(|s| s.action.is_some() && is_part(&s.proposal.origin, &step.id, instance, true)).count();
+                let tries =
+                    self.actions_of(run).filter(|s| s.action.is_some() && is_part(&s.proposal.origin, &step.id, instance, true)).count();
                 (tries as u32) < REVERTS_MAX && self.now >= *at + REVERT_WAIT
             }
             _ => false,
@@ -498,7 +501,8 @@ impl Kernel {
     /// A run that has ended settles its own action, and people hear of it where it did not end well.
     fn tell_of_end(&mut self, id: ActionId) {
         let Some((_, end, why)) = self.ledger.run(id).and_then(|run| run.end.clone()) else { return };
-        let title = self.ledger.action(id).map_or_else(|| id.to_string(), |s| format!("{id}: {} on {}", s.proposal.verb, s.proposal.target));
+        let title =
+            self.ledger.action(id).map_or_else(|| id.to_string(), |s| format!("{id}: {} on {}", s.proposal.verb, s.proposal.target));
         let doing = format!("run {title}");
         match end {
             RunEnd::Finished => self.settle_own(id, Outcome::Done(Receipt { observed: why, ..Receipt::default() })),
@@ -510,7 +514,8 @@ impl Kernel {
             RunEnd::Stuck => {
                 self.unwatch_claim(id);
                 self.record(Record::Closed { action: id, closing: Closing::Unresolved, why: format!("stuck: {why}") });
-                let text = format!("{why}\nWhat was done could not all be taken back. Its targets are blocked until: homeostat release {id}");
+                let text =
+                    format!("{why}\nWhat was done could not all be taken back. Its targets are blocked until: homeostat release {id}");
                 self.announce(NoticeKind::Trouble, Some(id), format!("{title} is STUCK"), text);
             }
         }

@@ -29,13 +29,7 @@ impl Kernel {
     }
 
     fn around<'a>(&self, run: &'a Run, steps: &'a std::collections::BTreeMap<String, &'static str>) -> Around<'a> {
-        Around {
-            now: self.now,
-            target: run.target.as_str(),
-            target_name: run.target.name(),
-            params: Arc::new(run.params.clone()),
-            steps,
-        }
+        Around { now: self.now, target: run.target.as_str(), target_name: run.target.name(), params: Arc::new(run.params.clone()), steps }
     }
 
     /// Whether a step is needed.
@@ -110,7 +104,8 @@ impl Kernel {
             Ok(series) => series,
             Err(why) => return Some(format!("the steady state cannot be told: {why}")),
         };
-        let value = self.host.with_store(|store| store.find(&series).map_or(ReadingValue::NoData, |found| store.last(found, self.now).value));
+        let value =
+            self.host.with_store(|store| store.find(&series).map_or(ReadingValue::NoData, |found| store.last(found, self.now).value));
         let sign = if steady.relation == Relation::Above { '>' } else { '<' };
         match value.value() {
             Some(value) if steady.relation == Relation::Above && value > steady.threshold => None,

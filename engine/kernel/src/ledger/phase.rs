@@ -108,7 +108,9 @@ impl Phase {
                 _ => illegal(),
             },
             Record::Settled { .. } => illegal(),
-            Record::Judged { .. } | Record::Revert { .. } | Record::Run { .. } | Record::Announce(_) | Record::Noted(_) => from.map_or_else(illegal, Ok),
+            Record::Judged { .. } | Record::Revert { .. } | Record::Run { .. } | Record::Announce(_) | Record::Noted(_) => {
+                from.map_or_else(illegal, Ok)
+            }
         }
     }
 

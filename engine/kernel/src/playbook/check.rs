@@ -115,7 +115,10 @@ impl Checker<'_> {
             self.say(format!("{at}: `retry.wait` is negative"));
         }
         if let Some(timeout) = step.timeout.filter(|timeout| *timeout <= Span::ZERO || *timeout > self.playbook.timeout) {
-            self.say(format!("{at}: its `timeout` is {timeout}, expected more than 0s and at most the playbook's {}", self.playbook.timeout));
+            self.say(format!(
+                "{at}: its `timeout` is {timeout}, expected more than 0s and at most the playbook's {}",
+                self.playbook.timeout
+            ));
         }
     }
 
@@ -153,7 +156,9 @@ impl Checker<'_> {
     fn verb(&mut self, step: &Step, verb: &Verb, at: &str) {
         let Some(spec) = self.known(verb, at) else { return };
         self.args(&spec, &step.args, at);
-        if let Some(kind) = literal_kind(&step.target).filter(|kind| !spec.target_kinds.is_empty() && !spec.target_kinds.iter().any(|k| k == kind)) {
+        if let Some(kind) =
+            literal_kind(&step.target).filter(|kind| !spec.target_kinds.is_empty() && !spec.target_kinds.iter().any(|k| k == kind))
+        {
             self.say(format!("{at}: `{verb}` acts on {}, not on a {kind}", spec.target_kinds.join(" or ")));
         }
         match undo_of(step, Some(&spec)) {

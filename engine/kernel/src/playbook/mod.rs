@@ -79,10 +79,10 @@ pub fn spec_of(playbook: &Playbook, catalogue: &Catalogue<'_>) -> VerbSpec {
     let mut cost = Cost::default();
     for step in &playbook.steps {
         let undo = if let Undo::By(by) = &step.undo { Some(&by.verb) } else { None };
-        for spec in step.verb.iter().chain(undo).filter_map(|verb| catalogue(verb)) {
+        for spec in step.verb.iter().chain(undo).filter_map(catalogue) {
             class = class.max(spec.class);
         }
-        if let Some(spec) = step.verb.as_ref().and_then(|verb| catalogue(verb)) {
+        if let Some(spec) = step.verb.as_ref().and_then(catalogue) {
             cost.disruption = cost.disruption + spec.cost.disruption;
             cost.energy_joules += spec.cost.energy_joules;
         }

@@ -45,7 +45,8 @@ impl Host {
         }
         let compiled = catch_unwind(AssertUnwindSafe(|| self.engine().compile_with_scope(&names(), text)));
         let ast = compiled.map_err(|_| "the script engine panicked while it read this expression")?.map_err(|error| error.to_string())?;
-        let source = PolicySource { id: "playbook".into(), path: "playbook".into(), text: text.into(), overrides: PolicyOverride::default() };
+        let source =
+            PolicySource { id: "playbook".into(), path: "playbook".into(), text: text.into(), overrides: PolicyOverride::default() };
         match unknown_functions(self.engine(), &ast, &source).first() {
             Some(error) => Err(error.to_string()),
             None => Ok(Expression { ast }),

@@ -58,9 +58,7 @@ fn lesson_22_a_field_with_an_owner_is_denied_and_given_back_when_the_owner_goes(
     const HPA: &str = "kube_horizontalpodautoscaler_info{namespace='web',horizontalpodautoscaler='h',scaletargetref_kind='Deployment',scaletargetref_name='shop'}";
     assert_eq!(lab.observe(15, &[(HPA, 1.0), ("sick{node='x'}", 1.0)]), ["a1 denied by foreign_owner"]);
     assert!(lab.guard(1, "foreign_owner").contains("the autoscaler web/h"), "{}", lab.guard(1, "foreign_owner"));
-    let mut row = Vec::new();
-    row.push(("sick{node='x'}", 1.0));
-    let said = lab.observe_all(30..=60, &row);
+    let said = lab.observe_all(30..=60, &[("sick{node='x'}", 1.0)]);
     assert!(said.iter().any(|text| text.contains("act exec.restart")), "its series has ended: {said:?}");
 }
 
