@@ -95,3 +95,21 @@ fn whenever_the_engine_is_killed_its_runs_end_and_no_invariant_breaks() {
     }
     assert_eq!(runs, 24);
 }
+
+#[test]
+fn whatever_else_goes_wrong_no_invariant_of_runs_breaks() {
+    let mut ended = 0;
+    for scenario in scenarios() {
+        for seed in 1..=4 {
+            let mut rough = scenario.clone();
+            rough.expect.clear();
+            rough.random_faults_per_day = 80.0;
+            rough.random_pauses_per_day = 3.0;
+            let finished = run(&Setup { seed, ..setup(rough) }).unwrap_or_else(|error| panic!("{}: {error}", scenario.name));
+            let broken: Vec<String> = finished.violations.iter().map(ToString::to_string).collect();
+            assert!(broken.is_empty(), "{} with seed {seed}: {broken:#?}", scenario.name);
+            ended += finished.tally.runs.len();
+        }
+    }
+    assert!(ended > 60, "only {ended} runs came to an end: the faults leave nothing to check");
+}
