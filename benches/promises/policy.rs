@@ -1,4 +1,5 @@
-//! One evaluation of a policy over a window of five minutes, evidence included, and the slot that costs nothing.
+//! One evaluation of a policy over a window of five minutes, evidence included; the same where the reads alone show that it ends as
+//! quietly as before; and the slot that costs nothing.
 
 use crate::report::{Line, median, show};
 use homeostat_kernel::policy::{Evaluated, Host, Policy, Subject, Trail, Traits};
@@ -101,6 +102,15 @@ impl Bench {
         }
         began.elapsed().as_secs_f64() / SERIES as f64 * 1e6
     }
+
+    /// The same for looks along the trails of the evaluations before, without the script.
+    fn time_retraced(&mut self) -> f64 {
+        let began = Instant::now();
+        for (series, trail) in self.series.iter().zip(&mut self.trails) {
+            assert!(black_box(self.host.retrace(trail, std::slice::from_ref(series), self.now)).is_some());
+        }
+        began.elapsed().as_secs_f64() / SERIES as f64 * 1e6
+    }
 }
 
 fn evaluations() {
@@ -109,13 +119,18 @@ fn evaluations() {
     for policy in &policies {
         bench.time(policy);
     }
-    let mut times: [Vec<f64>; 3] = Default::default();
+    let (mut times, mut retraced): ([Vec<f64>; 3], [Vec<f64>; 3]) = Default::default();
     for _ in 0..ROUNDS {
-        for (times, policy) in times.iter_mut().zip(&policies) {
+        for ((times, retraced), policy) in times.iter_mut().zip(&mut retraced).zip(&policies) {
             times.push(bench.time(policy));
+            retraced.push(bench.time_retraced());
         }
     }
     let [last, mean, long] = times.map(median);
+    let [last_again, mean_again, long_again] = retraced.map(median).map(show);
+    println!(
+        "quiet again, without the script: {last_again} us with `last()`, {mean_again} us for one line over 5 m, {long_again} us for 20 lines"
+    );
     println!("{SERIES} series in turn, 20 samples in the window; one line with `last()` takes {} us", show(last));
     Line::at_most("policy evaluation, one line over 5 m", QUOTED, mean, 2.0, "us", Some(PROMETHEUS_US / mean)).say();
     Line::at_most("policy evaluation, 20 lines, 4 reads over 5 m", QUOTED, long, 8.0, "us", Some(PROMETHEUS_US / long)).say();
