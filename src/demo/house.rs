@@ -20,8 +20,8 @@ pub struct House {
     pub probes: Vec<(String, String)>,
     /// Where agents, plugs and services are asked: `http://127.0.0.1:41000`.
     pub agents: String,
-    /// Where pods are deleted: everything before `/{namespace}/{pod}` as a template, `…/namespaces/{namespace}/pods/{pod}`.
-    pub pod: String,
+    /// Where the Kubernetes API is: `http://127.0.0.1:41001`.
+    pub cluster: String,
     /// Where magic packets go.
     pub wake: SocketAddr,
 }
@@ -102,40 +102,65 @@ fn actuators(lab: &Lab, house: &House) -> Value {
         actuators.insert("http".into(), json!({ "requests": requests }));
     }
     if let Some(wake) = lab.verbs.get("power.wake") {
-        let node = |face: &NodeFace| {
-            let node = json!({
-                "mac": face.mac,
-                "broadcast": house.wake,
-                "interface_address": "127.0.0.1",
-                "probe": { "tcp": face.tcp.to_string() },
-                "boot_timeout": wake.timeout,
-            });
-            (face.name.clone(), node)
-        };
-        let nodes: Map<String, Value> = house.nodes.iter().filter(|face| !face.mac.is_empty()).map(node).collect();
+        let with_card = |face: &&NodeFace| !face.mac.is_empty();
+        let node = |face: &NodeFace| (face.name.clone(), powered(lab, house, face, wake));
+        let nodes: Map<String, Value> = house.nodes.iter().filter(with_card).map(node).collect();
         actuators.insert("power".into(), json!({ "nodes": nodes, "settle": wake.settle, "resend_at": ["0s", "30s", "90s"] }));
     }
+    actuators.insert("kubernetes".into(), kubernetes(house));
     Value::Object(actuators)
+}
+
+/// How a node is woken, put to sleep and restarted. The plug's watts are a witness of their own: a node that boots draws power already.
+fn powered(lab: &Lab, house: &House, face: &NodeFace, wake: &VerbEntry) -> Value {
+    let (agents, name) = (&house.agents, &face.name);
+    let mut node = json!({
+        "mac": face.mac,
+        "broadcast": house.wake,
+        "interface_address": "127.0.0.1",
+        "probe": { "tcp": face.tcp.to_string() },
+        "boot_timeout": wake.timeout,
+    });
+    if *name == lab.engine {
+        return node;
+    }
+    node["reboot"] = json!({ "via": "http", "url": format!("{agents}/plugs/{name}/cycle") });
+    if let Some(sleeper) = lab.nodes.iter().find(|node| node.name == *name && node.sleeps) {
+        let machine = sleeper.kind.machine();
+        node["watts"] = json!({ "via": "http", "url": format!("{agents}/plugs/{name}"), "json_pointer": "/watts" });
+        node["idle_watts"] = json!((machine.idle_watts + machine.asleep_watts) / 2.0);
+        node["witnesses_min"] = json!(2);
+        node["sleep"] = json!({ "via": "http", "url": format!("{agents}/agents/{name}/sleep") });
+    }
+    node
+}
+
+/// The powers over the cluster that the story needs.
+fn kubernetes(house: &House) -> Value {
+    let selector = json!({ "namespaces": ["home"], "labelSelectors": { "app.kubernetes.io/name": "web" } });
+    let spec = json!({ "action": "delay", "mode": "one", "selector": selector, "delay": { "latency": "200ms" } });
+    let late = json!({ "doc": "Delays the packets of one web pod.", "kind": "NetworkChaos", "duration": "1m", "spec": spec });
+    json!({
+        "connect": { "by": "server", "url": house.cluster },
+        "scale": {},
+        "restart": {},
+        "pod": {},
+        "node": {},
+        "chaos": { "namespaces": ["home"], "experiments": { "late-packets": late } },
+        "kratix": { "delete_class": "disruptive" },
+    })
 }
 
 /// The request of a verb: what it does decides method and path; the lab file decides everything else.
 fn request(house: &House, name: &str, entry: &VerbEntry) -> Option<Value> {
     let agents = &house.agents;
     let (method, url, body, doc) = match entry.does {
-        OpKind::Sleep => ("POST", format!("{agents}/agents/{{node}}/sleep"), None, "Suspends a node."),
         OpKind::Clean => {
             let body = json!({ "mountpoint": "{mountpoint}" });
             ("POST", format!("{agents}/agents/{{node}}/clean"), Some(body), "Frees what can be freed of a filesystem.")
         }
         OpKind::Evacuate => ("POST", format!("{agents}/agents/{{node}}/disks/{{disk}}/evacuate"), None, "Moves the data off a disk."),
-        OpKind::PowerCycle => ("POST", format!("{agents}/plugs/{{node}}/cycle"), None, "Cuts a node's power and gives it back."),
         OpKind::PowerOff => ("POST", format!("{agents}/plugs/{{node}}/off"), None, "Cuts a node's power."),
-        OpKind::Restart => ("POST", format!("{agents}/services/{{service}}/restart"), None, "Starts all replicas of a service anew."),
-        OpKind::Scale => {
-            let body = json!({ "replicas": "{replicas}" });
-            ("PUT", format!("{agents}/services/{{service}}/replicas"), Some(body), "Sets a service's replicas.")
-        }
-        OpKind::DeletePod => ("DELETE", house.pod.clone(), None, "Deletes a pod, so that a new one comes."),
         OpKind::RenewCertificate => ("POST", format!("{agents}/certificates/{{certificate}}/renew"), None, "Gets a new certificate."),
         // What has an actuator of its own is no request.
         _ => return None,
@@ -185,7 +210,7 @@ mod tests {
             pages: vec![("house".into(), "http://127.0.0.1:9000/metrics".into())],
             probes: vec![("web".into(), "http://127.0.0.1:9000/probe?target=web".into())],
             agents: "http://127.0.0.1:9000".into(),
-            pod: "http://127.0.0.1:9000/pods/{namespace}/{pod}".into(),
+            cluster: "http://127.0.0.1:6443".into(),
             wake: address(9),
         }
     }
@@ -202,8 +227,21 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let actuators = homeostat_actuators::build(&config.actuators, dir.path(), "j1").unwrap_or_else(|faults| panic!("{faults:?}"));
         let verbs: Vec<String> = actuators.iter().flat_map(|a| a.spec().verbs).map(|verb| verb.verb.to_string()).collect();
-        for verb in lab.verbs.keys() {
-            assert!(verbs.contains(verb), "the lab's verb {verb} has no actuator: {verbs:?}");
+        // What the lab's agents alone can do is asked of them; for the rest there are actuators of its own.
+        let here = ["power.wake", "power.sleep", "power.reboot", "pod.delete", "restart.rollout", "scale.up", "scale.down", "node.drain"];
+        let of_agents =
+            ["http.clean", "http.evacuate", "http.renew-certificate", "chaos.run", "kratix.apply", "kratix.delete", "notify.send"];
+        for verb in here.iter().chain(&of_agents) {
+            assert!(verbs.iter().any(|known| known == verb), "{verb} has no actuator: {verbs:?}");
+        }
+        assert_eq!(verbs.iter().filter(|verb| verb.starts_with("http.")).count(), 3, "{verbs:?}");
+        // Every step and wish of the story has its verb; playbooks are the shipped ones.
+        let playbooks = crate::playbooks::shipped().unwrap();
+        let known = |verb: &str| verbs.iter().any(|one| one == verb) || playbooks.iter().any(|playbook| playbook.verb().as_str() == verb);
+        let facts = story.chapters.iter().flat_map(|chapter| chapter.seen.iter().filter_map(|fact| fact.verb.clone()));
+        let wishes = story.wishes().into_iter().map(|wish| wish.verb);
+        for verb in facts.chain(wishes) {
+            assert!(known(&verb), "{verb}");
         }
         assert!(config.arbiter.settings().own_base.iter().any(|base| base.target.as_str() == "node/brain"));
         assert_eq!(config.policies.overrides["node-down"].enabled, Some(false));
@@ -219,10 +257,6 @@ mod tests {
         }
         let queues: Vec<&str> = lab.queues.iter().map(|queue| queue.name.as_str()).collect();
         assert!(story.jobs().iter().all(|jobs| queues.contains(&jobs.queue.as_str())));
-        let facts = story.chapters.iter().flat_map(|chapter| &chapter.seen);
-        for verb in facts.filter_map(|fact| fact.verb.as_ref()) {
-            assert!(lab.verbs.contains_key(verb), "{verb}");
-        }
     }
 
     #[test]

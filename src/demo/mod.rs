@@ -1,11 +1,10 @@
 //! `homeostat demo`: the plant, its network faces, and the real daemon against them, in faster time, with a story to watch.
 //!
 //! Reading order: `story` (what goes wrong, and what proves a chapter), `house` (the daemon's configuration for the plant), `stage` (plant
-//! and daemon together), `cluster` (the plant's pods in the Kubernetes face), `screen` (what is shown, as data), `view` (drawn), `lines` (printed), `keys` (what people do), `terminal` and
+//! and daemon together), `screen` (what is shown, as data), `view` (drawn), `lines` (printed), `keys` (what people do), `terminal` and
 //! `folder` (what must be given back). Deliberately absent: any rule of its own; the daemon is the one that `homeostat run` starts. An editor breaks this by
 //! letting the daemon see the plant past its sensors.
 
-pub mod cluster;
 pub mod folder;
 pub mod house;
 pub mod keys;
@@ -35,6 +34,18 @@ pub const CLASSIC_LAB: &str = include_str!("../../labs/classic/lab.yaml");
 pub const CLASSIC_STORY: &str = include_str!("../../labs/classic/demo.yaml");
 /// Its policies, by name.
 pub const CLASSIC_POLICIES: &[(&str, &str)] = &include!(concat!(env!("OUT_DIR"), "/classic.rs"));
+
+/// The policies of the story: those of the lab that act here by the actuators that a real house has.
+pub const CLASSIC_STORY_POLICIES: &[(&str, &str)] = &[
+    ("crash-loop", include_str!("../../labs/classic/demo/crash-loop.rhai")),
+    ("muscle-sleep", include_str!("../../labs/classic/demo/muscle-sleep.rhai")),
+    ("muscle-wake", include_str!("../../labs/classic/demo/muscle-wake.rhai")),
+    ("node-power-cycle", include_str!("../../labs/classic/demo/node-power-cycle.rhai")),
+    ("service-restart", include_str!("../../labs/classic/demo/service-restart.rhai")),
+    ("service-scale", include_str!("../../labs/classic/demo/service-scale.rhai")),
+    ("worker-request", include_str!("../../labs/classic/demo/worker-request.rhai")),
+    ("worker-return", include_str!("../../labs/classic/demo/worker-return.rhai")),
+];
 
 /// How often what is going on is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(200);

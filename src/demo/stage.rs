@@ -3,12 +3,11 @@
 //! The daemon is started as `homeostat run` starts it, from a `homeostat.yaml` in the demo's folder, and reaches the plant over loopback
 //! alone. Deliberately absent: drawing, printing, waiting. An editor breaks this by handing the daemon anything but addresses.
 
-use super::cluster::Cluster;
 use super::folder::Folder;
 use super::house::{self, House, NodeFace};
 use super::screen::{LoopView, NodeView, PlantView, Screen, ServiceView};
-use super::story::{Answer, Jobs, Says, Story, Witness, fits};
-use super::{CLASSIC_LAB, CLASSIC_POLICIES, CLASSIC_STORY, Options};
+use super::story::{Answer, Jobs, Says, Story, Wishes, Witness, fits};
+use super::{CLASSIC_LAB, CLASSIC_POLICIES, CLASSIC_STORY, CLASSIC_STORY_POLICIES, Options};
 use crate::clock::{Clock, ScaledClock};
 use crate::config::{Config, Outside};
 use crate::daemon::{self, Launch, Running};
@@ -53,7 +52,6 @@ struct Files {
 pub struct Stage {
     folder: Folder,
     faces: Faces,
-    cluster: Cluster,
     running: Running,
     clock: Arc<ScaledClock>,
     began: Time,
@@ -62,6 +60,7 @@ pub struct Stage {
     reader: JournalReader,
     next_seq: u64,
     jobs: VecDeque<Jobs>,
+    wishes: VecDeque<Wishes>,
     answers: Vec<Answer>,
     answered: BTreeSet<String>,
     refused_at: Option<Instant>,
@@ -77,12 +76,15 @@ impl Files {
     /// The classic lab, or the one in this file with the story and the policies beside it.
     fn read(lab: Option<&Path>) -> anyhow::Result<Files> {
         let Some(path) = lab else {
-            return Ok(Files { lab: CLASSIC_LAB.into(), story: CLASSIC_STORY.into(), policies: shipped(CLASSIC_POLICIES) });
+            let policies = [CLASSIC_POLICIES, CLASSIC_STORY_POLICIES].concat();
+            return Ok(Files { lab: CLASSIC_LAB.into(), story: CLASSIC_STORY.into(), policies: shipped(&policies) });
         };
         let folder = path.parent().unwrap_or(Path::new(""));
         let read = |path: &Path| std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()));
         let mut policies = Vec::new();
-        for entry in std::fs::read_dir(folder.join("policies")).into_iter().flatten().flatten() {
+        // Those of the story come last and win.
+        let folders = ["policies", "demo"].map(|name| std::fs::read_dir(folder.join(name)));
+        for entry in folders.into_iter().flatten().flatten().flatten() {
             let path = entry.path();
             if path.extension().is_some_and(|ending| ending == "rhai") {
                 policies.push((path.file_stem().unwrap_or_default().to_string_lossy().into_owned(), read(&path)?));
@@ -110,14 +112,7 @@ impl Stage {
         plant.plan(story.faults());
         let clock = Arc::new(ScaledClock::new(began, options.speed));
         let faces = start_faces(plant, Arc::clone(&clock)).await?;
-        let cluster = match Cluster::start(Arc::clone(faces.world()), Arc::clone(&clock)).await {
-            Ok(cluster) => cluster,
-            Err(error) => {
-                faces.stop().await;
-                return Err(anyhow::Error::from(error).context("start the plant's Kubernetes API"));
-            }
-        };
-        let house = house_of(&lab, &faces, &cluster);
+        let house = install(&story, &faces).and_then(|()| house_of(&lab, &faces));
         let started = match house {
             Ok(house) => start_daemon(&folder, &files, &lab, &house, &story, options, Arc::clone(&clock)).await,
             Err(error) => Err(error),
@@ -125,7 +120,6 @@ impl Stage {
         let (running, reader) = match started {
             Ok(started) => started,
             Err(error) => {
-                cluster.stop().await;
                 faces.stop().await;
                 return Err(error);
             }
@@ -133,7 +127,6 @@ impl Stage {
         Ok(Stage {
             folder,
             faces,
-            cluster,
             running,
             clock,
             began,
@@ -142,6 +135,7 @@ impl Stage {
             reader,
             next_seq: 0,
             jobs: story.jobs().into(),
+            wishes: story.wishes().into(),
             answers: story.chapters.iter().filter_map(|chapter| chapter.answer.clone()).collect(),
             answered: BTreeSet::new(),
             refused_at: None,
@@ -160,6 +154,7 @@ impl Stage {
             self.said.clear();
         }
         self.bring_work(now);
+        self.wish(now).await;
         self.hear()?;
         let looping = self.running.handle().ask(LoopView::of).await.context("ask the daemon how it stands")?;
         let plant = self.faces.world().with(|plant| plant_view(&Summary::of(plant)));
@@ -189,6 +184,19 @@ impl Stage {
         }
     }
 
+    /// Wishes what the story has a person wish.
+    async fn wish(&mut self, now: Time) {
+        while self.wishes.front().is_some_and(|wish| self.began + wish.at <= now) {
+            let Some(wish) = self.wishes.pop_front() else { return };
+            let said = format!("`{PERSON}` wishes {} on {}", wish.verb, wish.target);
+            let command = Command::Wish { verb: wish.verb.into(), target: wish.target.into(), args: wish.args, because: wish.because };
+            match self.order(command).await {
+                Ok(()) => self.say(said),
+                Err(why) => self.say(format!("{said}, which was refused: {why}")),
+            }
+        }
+    }
+
     fn hear(&mut self) -> anyhow::Result<()> {
         for entry in self.reader.events_and_effects(self.next_seq) {
             let entry = entry.context("read the demo's journal")?;
@@ -205,7 +213,7 @@ impl Stage {
 
     /// Where the plant's Kubernetes API is.
     pub fn cluster(&self) -> String {
-        format!("http://{}", self.cluster.address())
+        self.faces.kube().map_or_else(String::new, |address| format!("http://{address}"))
     }
 
     /// Where the demo's files are.
@@ -296,7 +304,6 @@ impl Stage {
     /// Stops the daemon, then the faces; the folder goes last.
     pub async fn close(self) {
         self.running.stop().await;
-        self.cluster.stop().await;
         self.faces.stop().await;
         drop(self.folder);
     }
@@ -332,8 +339,18 @@ async fn start_faces(plant: Plant, clock: Arc<ScaledClock>) -> anyhow::Result<Fa
     Faces::start(plant, settings).await.context("start the plant's network faces")
 }
 
+/// Puts what the story's cluster has beside the plant's own things into it.
+fn install(story: &Story, faces: &Faces) -> anyhow::Result<()> {
+    let cluster = faces.cluster().context("the faces show no cluster")?;
+    for object in &story.objects {
+        let made = cluster.upsert(object.clone());
+        made.map_err(|error| anyhow!("the story's {} {}: {}", object["kind"], object["metadata"]["name"], error.message))?;
+    }
+    Ok(())
+}
+
 /// Where the faces are.
-fn house_of(lab: &Lab, faces: &Faces, cluster: &Cluster) -> anyhow::Result<House> {
+fn house_of(lab: &Lab, faces: &Faces) -> anyhow::Result<House> {
     let base = format!("http://{}", faces.house());
     let face = |node: &homeostat_sim::lab::NodeSpec| {
         let tcp = *faces.nodes().get(&node.name).with_context(|| format!("the node {} has no face", node.name))?;
@@ -352,9 +369,10 @@ fn house_of(lab: &Lab, faces: &Faces, cluster: &Cluster) -> anyhow::Result<House
         pages: vec![
             ("kube-state-metrics".into(), format!("{base}/kube-state-metrics/metrics")),
             ("lab".into(), format!("{base}/lab/metrics")),
+            ("plugs".into(), format!("{base}/plugs/metrics")),
         ],
         probes: lab.services.iter().map(|service| (service.name.clone(), format!("{base}/probe?target={}", service.name))).collect(),
-        pod: format!("http://{}/api/v1/namespaces/{{namespace}}/pods/{{pod}}", cluster.address()),
+        cluster: format!("http://{}", faces.kube().context("the faces show no cluster")?),
         agents: base,
         wake: *faces.wake().first().context("nobody listens for magic packets")?,
     })

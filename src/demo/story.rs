@@ -4,7 +4,7 @@
 //! Deliberately absent: making it happen (`stage` does). An editor breaks this by a fact that is true when nothing is done.
 
 use super::screen::{ChapterState, ChapterView};
-use homeostat_model::{ActionId, Command, Entry, EntryBody, Event, Outcome, Record, Span, Time};
+use homeostat_model::{ActionId, Args, Command, Entry, EntryBody, Event, Outcome, Record, RunEnd, RunMove, Span, Time};
 use homeostat_sim::plant::Planned;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -24,6 +24,9 @@ pub struct Story {
     /// Parts of `homeostat.yaml` that are set for it.
     #[serde(default)]
     pub config: serde_json::Map<String, serde_json::Value>,
+    /// What its cluster has beside the plant's own things: definitions, Promises, namespaces, as Kubernetes objects.
+    #[serde(default)]
+    pub objects: Vec<serde_json::Value>,
     /// Its chapters, in the order in which they are shown.
     pub chapters: Vec<Chapter>,
 }
@@ -42,6 +45,9 @@ pub struct Chapter {
     /// Work that comes.
     #[serde(default)]
     pub jobs: Vec<Jobs>,
+    /// What a person wishes.
+    #[serde(default)]
+    pub wishes: Vec<Wishes>,
     /// What a person says where nobody sits at a screen.
     #[serde(default)]
     pub answer: Option<Answer>,
@@ -59,6 +65,23 @@ pub struct Jobs {
     pub queue: String,
     /// How many jobs.
     pub count: u32,
+}
+
+/// A person's own wish.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Wishes {
+    /// When, from the beginning.
+    pub at: Span,
+    /// What.
+    pub verb: String,
+    /// To what.
+    pub target: String,
+    /// How.
+    #[serde(default)]
+    pub args: Args,
+    /// Why, in the person's words.
+    pub because: String,
 }
 
 /// An answer to a question.
@@ -101,6 +124,8 @@ pub enum FactKind {
     Denied,
     /// A claim was judged.
     Judged,
+    /// A run of a playbook ended.
+    Ended,
 }
 
 /// A journal entry that is waited for. What is left out matches anything.
@@ -124,6 +149,9 @@ pub struct Fact {
     /// Whether the claim held, for `judged`.
     #[serde(default)]
     pub held: Option<bool>,
+    /// In which way the run ended, for `ended`: `finished`, `undone`, `stopped` or `stuck`.
+    #[serde(default)]
+    pub end: Option<RunEnd>,
 }
 
 impl Story {
@@ -165,13 +193,20 @@ impl Story {
         jobs.sort_by_key(|jobs| jobs.at);
         jobs
     }
+
+    /// All that a person wishes, in order.
+    pub fn wishes(&self) -> Vec<Wishes> {
+        let mut wishes: Vec<Wishes> = self.chapters.iter().flat_map(|chapter| chapter.wishes.iter().cloned()).collect();
+        wishes.sort_by_key(|wish| wish.at);
+        wishes
+    }
 }
 
 impl Chapter {
     /// When it begins, from the beginning of the story.
     fn begins(&self) -> Span {
         let faults = self.faults.iter().map(|planned| planned.at);
-        faults.chain(self.jobs.iter().map(|jobs| jobs.at)).min().unwrap_or(Span::ZERO)
+        faults.chain(self.jobs.iter().map(|jobs| jobs.at)).chain(self.wishes.iter().map(|wish| wish.at)).min().unwrap_or(Span::ZERO)
     }
 }
 
@@ -194,6 +229,7 @@ struct Heard {
     action: ActionId,
     verdict: Option<&'static str>,
     held: Option<bool>,
+    end: Option<RunEnd>,
     at: Time,
 }
 
@@ -206,6 +242,7 @@ impl Fact {
             && same(&self.target, &known.target)
             && self.verdict.as_deref().is_none_or(|wish| Some(wish) == heard.verdict)
             && self.held.is_none_or(|wish| Some(wish) == heard.held)
+            && self.end.is_none_or(|wish| Some(wish) == heard.end)
     }
 
     fn text(&self) -> String {
@@ -219,6 +256,7 @@ impl Fact {
             (FactKind::Judged, _, Some(true)) => "claim judged, held".into(),
             (FactKind::Judged, _, Some(false)) => "claim judged, not held".into(),
             (FactKind::Judged, ..) => "claim judged".into(),
+            (FactKind::Ended, ..) => self.end.map_or_else(|| "run ended".into(), |end| format!("run {}", end.name())),
         };
         let of = [&self.policy, &self.verb, &self.target].into_iter().flatten().map(String::as_str).collect::<Vec<_>>().join(" ");
         format!("{what}: {of}")
@@ -252,17 +290,21 @@ impl Witness {
 
     fn understand(&mut self, entry: &Entry) -> Option<Heard> {
         let at = entry.at;
-        let heard = |kind, action| Some(Heard { kind, action, verdict: None, held: None, at });
+        let plain = |kind, action| Heard { kind, action, verdict: None, held: None, end: None, at };
+        let heard = |kind, action| Some(plain(kind, action));
         match &entry.body {
             EntryBody::Effect(Record::Ruled { action, proposal, ruling, .. }) => {
                 let policy = proposal.origin.policy().map_or_else(String::new, ToString::to_string);
                 let known = Known { policy, verb: proposal.verb.to_string(), target: proposal.target.to_string() };
                 self.known.insert(*action, known);
-                Some(Heard { kind: FactKind::Ruled, action: *action, verdict: Some(ruling.verdict.name()), held: None, at })
+                Some(Heard { verdict: Some(ruling.verdict.name()), ..plain(FactKind::Ruled, *action) })
             }
             EntryBody::Effect(Record::Act { action, .. }) => heard(FactKind::Sent, action.id),
             EntryBody::Effect(Record::Judged { action, judgement }) => {
-                Some(Heard { kind: FactKind::Judged, action: *action, verdict: None, held: judgement.held, at })
+                Some(Heard { held: judgement.held, ..plain(FactKind::Judged, *action) })
+            }
+            EntryBody::Effect(Record::Run { run, step: RunMove::Ended { end, .. } }) => {
+                Some(Heard { end: Some(*end), ..plain(FactKind::Ended, *run) })
             }
             EntryBody::Event(Event::Settled(action, Outcome::Done(_))) => heard(FactKind::Done, *action),
             EntryBody::Event(Event::Ordered(ordered)) => match &ordered.command {
@@ -371,6 +413,29 @@ chapters:
         witness.hear(&entry(late, judged(4, Some(true))));
         assert!(witness.all_seen());
         assert_eq!((state(&witness, late), witness.chapters(late)[0].detail.as_str()), (ChapterState::Seen, ""));
+    }
+
+    #[test]
+    fn a_run_counts_by_the_way_in_which_it_ended_and_wishes_come_in_order() {
+        let wish = |at: &str| format!("{{ at: {at}, verb: playbook.drill, target: node/nas, because: b }}");
+        let facts = "    seen:\n      - { fact: ended, policy: p, target: node/nas, end: undone }\n";
+        let head = "starts_at: \"2026-02-03T10:00:00Z\"\nchapters:\n  - name: one\n    headline: h\n";
+        let story = Story::parse(&format!("{head}    wishes: [{}, {}]\n{facts}", wish("9m"), wish("1m"))).unwrap();
+        let began = story.start().unwrap();
+        assert_eq!(story.wishes().iter().map(|wish| wish.at).collect::<Vec<_>>(), [Span::from_mins(1), Span::from_mins(9)]);
+        let late = began + Span::from_mins(2);
+        let ended = |run: u64, end| {
+            let step = RunMove::Ended { end, why: "w".into() };
+            EntryBody::Effect(Record::Run { run: ActionId(run), step })
+        };
+        let mut witness = Witness::new(&story, began);
+        assert_eq!(witness.chapters(late)[0].detail, "waits for: run undone: p node/nas");
+        for body in [ruled(1, "node/nas", Verdict::Admitted), ended(1, RunEnd::Finished), ended(2, RunEnd::Undone)] {
+            witness.hear(&entry(late, body));
+        }
+        assert!(!witness.all_seen());
+        witness.hear(&entry(late, ended(1, RunEnd::Undone)));
+        assert!(witness.all_seen());
     }
 
     #[test]

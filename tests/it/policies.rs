@@ -107,3 +107,34 @@ fn a_wrong_expectation_is_reported() {
         assert!(run_file(&file, &[notifier()]).is_err());
     });
 }
+
+/// What the story's policies act by: a verb's name, what it acts on, and its arguments.
+fn of_the_story() -> Vec<ActuatorSpec> {
+    let text = |name: &str| ArgSpec { name: name.into(), kind: ArgKind::Text(1000), required: true, doc: String::new() };
+    let replicas = ArgSpec { name: "replicas".into(), kind: ArgKind::Int(1, 20), required: true, doc: String::new() };
+    let request = || vec![text("name"), text("namespace")];
+    let verbs = [
+        ("pod.delete", "pod", Vec::new()),
+        ("restart.rollout", "deployment", Vec::new()),
+        ("scale.up", "deployment", vec![replicas.clone()]),
+        ("scale.down", "deployment", vec![replicas]),
+        ("power.reboot", "node", Vec::new()),
+        ("playbook.node-sleep", "node", Vec::new()),
+        ("playbook.wake-for-work", "node", Vec::new()),
+        ("kratix.apply", "promise", [request(), vec![text("spec")]].concat()),
+        ("kratix.delete", "promise", request()),
+    ];
+    let spec = |(verb, kind, args): (&str, &str, Vec<ArgSpec>)| {
+        let mut actuator = notifier();
+        let plain = actuator.verbs.remove(0);
+        actuator.id = verb.split('.').next().unwrap_or_default().into();
+        actuator.verbs = vec![VerbSpec { verb: verb.into(), class: Class::Reversible, args, target_kinds: vec![kind.into()], ..plain }];
+        actuator
+    };
+    verbs.into_iter().map(spec).collect()
+}
+
+#[test]
+fn every_policy_of_the_story_keeps_its_promises() {
+    on_a_big_stack(|| keeps_its_promises("labs/classic/demo", 8, &of_the_story()));
+}
