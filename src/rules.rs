@@ -89,7 +89,14 @@ pub fn rule_set_on(config: &Config, actuators: Vec<ActuatorSpec>, own_base: Vec<
         }
     }
     let playbooks = crate::playbooks::playbooks(config, &actuators)?;
-    Ok(RuleSet { policies: policies(config)?, actuators, arbiter, topology: config.topology.settings(), store: config.store.settings(), playbooks, ..RuleSet::default() })
+    Ok(RuleSet {
+        policies: policies(config)?,
+        actuators,
+        arbiter,
+        topology: config.topology.settings(),
+        store: config.store.settings(),
+        playbooks,
+    })
 }
 
 /// Reads the configuration and the policies again.

@@ -402,7 +402,11 @@ impl Actuator for Notify {
 
     fn preview(&self, action: &Action) -> Result<Vec<Planned>, Fault> {
         let (message, channels) = self.prepare(action)?;
-        let tell = |channel: String| Planned { call: format!("tell {channel}: {}", message.title), body: Some(message.text.clone()), writes: true };
+        let tell = |channel: String| Planned {
+            call: format!("tell {channel}: {}", message.title),
+            body: Some(message.text.clone()),
+            writes: true,
+        };
         Ok(channels.into_iter().map(tell).collect())
     }
 

@@ -107,6 +107,7 @@ fn options(data: &Path) -> ServeOptions {
         tokens: Default::default(),
         webhooks: WebhooksConfig { per_second_max: 1e9, burst_max: u32::MAX, ..WebhooksConfig::default() },
         connections_max: 256,
+        actuators: Vec::new(),
     }
 }
 

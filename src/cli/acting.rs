@@ -40,7 +40,13 @@ pub(super) async fn wish(place: &Place, verb: &str, target: &str, pairs: &[Strin
     } else {
         let action = &answer["action"];
         let decided = action["decided_by"].as_str().map_or_else(String::new, |why| format!(" ({})", clean(why)));
-        println!("{}: {} on {} is {}{decided}", text(&action["id"]), text(&action["verb"]), text(&action["target"]), text(&action["phase"]));
+        println!(
+            "{}: {} on {} is {}{decided}",
+            text(&action["id"]),
+            text(&action["verb"]),
+            text(&action["target"]),
+            text(&action["phase"])
+        );
     }
     let denied = answer["action"]["phase"].as_str() == Some("denied");
     Ok(if denied { Exit::Failed } else { Exit::Ok })

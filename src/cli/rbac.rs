@@ -279,7 +279,10 @@ mod tests {
         assert_eq!(wide.collect::<Vec<_>>(), [r#"["selfsubjectaccessreviews"]"#, r#"["namespaces"]"#], "only what no Role can grant");
         let narrow: Vec<Value> = all.iter().filter(|one| one["kind"] == "Role").cloned().collect();
         let chaos = rules(&narrow, "homeostat-chaos");
-        assert!(chaos.iter().any(|(kinds, verbs)| kinds.contains(&"networkchaos".to_owned()) && verbs.contains(&"create".to_owned())), "{chaos:?}");
+        assert!(
+            chaos.iter().any(|(kinds, verbs)| kinds.contains(&"networkchaos".to_owned()) && verbs.contains(&"create".to_owned())),
+            "{chaos:?}"
+        );
     }
 
     #[test]

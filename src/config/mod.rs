@@ -21,7 +21,8 @@ pub use around::TopologyConfig;
 pub use problem::{ConfigError, Problem};
 pub use reference::{reference, schema};
 pub use sections::{
-    ArbiterConfig, JournalConfig, PerClass, PlaybooksConfig, PoliciesConfig, PolicyOverrideConfig, SamplesConfig, StoreConfig, WebhooksConfig,
+    ArbiterConfig, JournalConfig, PerClass, PlaybooksConfig, PoliciesConfig, PolicyOverrideConfig, SamplesConfig, StoreConfig,
+    WebhooksConfig,
 };
 pub use sensors::SensorConfig;
 

@@ -207,7 +207,11 @@ fn stats(page: &mut Page, stats: &Stats) {
     page.counter("out_of_order", "Samples dropped because they were too late", stats.out_of_order);
     page.counter("duplicates", "Samples dropped because another value stood there", stats.duplicates);
     page.counter("evaluations", "Times a policy was looked at for a target", stats.evaluations);
-    page.counter("evaluations_retraced", "Of these, without running its script: it would have ended as quietly as before", stats.evaluations_retraced);
+    page.counter(
+        "evaluations_retraced",
+        "Of these, without running its script: it would have ended as quietly as before",
+        stats.evaluations_retraced,
+    );
     page.counter("evaluations_unchanged", "Slots that cost nothing because nothing had changed", stats.evaluations_unchanged);
     page.counter("undetermined", "Evaluations that ended undetermined", stats.undetermined);
     page.counter("evaluation_faults", "Evaluations that failed", stats.evaluation_faults);

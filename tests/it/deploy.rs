@@ -144,7 +144,8 @@ fn rights_are_exactly_what_the_powers_ask_for() {
         let section = if actuator == "resources" { json!({"cpu_max": "4", "memory_max": "8Gi"}) } else { json!({}) };
         let config = serde_json::from_value(json!({"connect": {"by": "in_cluster"}, actuator: section})).unwrap();
         let needs = homeostat_actuators::kube::needs_of(&config);
-        let asked = needs.iter().flat_map(|need| &need.rules).flat_map(|rule| each(&rule.group, &[rule.resource.clone()], &rule.verbs));
+        let asked =
+            needs.iter().flat_map(|need| &need.rules).flat_map(|rule| each(&rule.group, std::slice::from_ref(&rule.resource), &rule.verbs));
         let rows = homeostat_actuators::kube_rules::KubeRights::of(actuator).unwrap().rules();
         let granted = rows.iter().flat_map(|rule| each(&rule.api_groups[0], &rule.resources, &rule.verbs));
         assert_eq!(granted.collect::<BTreeSet<_>>(), asked.collect::<BTreeSet<_>>(), "{actuator}");

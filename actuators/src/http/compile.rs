@@ -7,7 +7,7 @@ use crate::args::Declarations;
 use crate::client::{Answer, Request, put_header};
 use crate::redact::Redactor;
 use crate::template::{JsonTemplate, Template, Values, is_verb_part, percent_encoded};
-use homeostat_model::{Arg, Fault, FaultCode, Outcome, Receipt, Secret, Span, Verb, VerbSpec, Planned};
+use homeostat_model::{Arg, Fault, FaultCode, Outcome, Planned, Receipt, Secret, Span, Verb, VerbSpec};
 use regex::Regex;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Url};

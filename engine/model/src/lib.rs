@@ -34,7 +34,8 @@ pub use event::{Command, Event, Ordered};
 pub use evidence::{Evidence, Margin, ReadingValue};
 pub use fault::{Fault, FaultCode};
 pub use guards::{
-    BlastSettings, Calendar, CalendarWindow, DayBudget, DayTime, Floor, Rung, StormSettings, Weekday, WindowRule, WitnessRule, WitnessSettings,
+    BlastSettings, Calendar, CalendarWindow, DayBudget, DayTime, Floor, Rung, StormSettings, Weekday, WindowRule, WitnessRule,
+    WitnessSettings,
 };
 pub use name::{ActionId, ActuatorId, PolicyId, SensorId, Target, Verb};
 pub use observation::{Health, Observation, Purpose, Sample, SeriesDecl, StampedSample};

@@ -123,12 +123,8 @@ impl Kernel {
         }
         // What a policy wished that is no longer there is closed. People and runs are no policies: their questions stay.
         let is_policy = |name: &str| name != homeostat_model::playbook::PLAYBOOK && name != crate::ledger::OPERATOR;
-        let orphans: Vec<(String, String)> = self
-            .open
-            .keys()
-            .filter(|(policy, _)| is_policy(policy) && !self.policies.contains_key(policy.as_str()))
-            .cloned()
-            .collect();
+        let orphans: Vec<(String, String)> =
+            self.open.keys().filter(|(policy, _)| is_policy(policy) && !self.policies.contains_key(policy.as_str())).cloned().collect();
         for symptom in orphans {
             self.close_open(symptom, &BTreeSet::new(), "its policy was removed");
         }

@@ -148,7 +148,10 @@ impl Kernel {
         let symptom = symptom_of(proposal);
         let last = self.ledger.attempts(&symptom).next_back();
         let told = self.ledger.actions().any(|state| {
-            state.id != id && is_lock(&state.ruling) && symptom_of(&state.proposal) == symptom && last.is_none_or(|last| state.moved_at > last)
+            state.id != id
+                && is_lock(&state.ruling)
+                && symptom_of(&state.proposal) == symptom
+                && last.is_none_or(|last| state.moved_at > last)
         });
         if !told {
             let said = ruling.decided_by().map_or_else(String::new, |reason| reason.text.clone());

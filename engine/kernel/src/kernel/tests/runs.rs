@@ -452,7 +452,8 @@ fn a_question_of_a_run_is_still_open_after_a_restart_and_a_reload() {
         ] }));
     let (mut first, mut far) = (lab(vec![ask.clone()]), Far::default());
     begin(&mut first, &mut far, 60, "playbook.ask", "node/m");
-    let waiting = |lab: &Lab| lab.kernel.ledger().actions().filter(|s| s.phase.name() == "awaiting_approval").map(|s| s.id).collect::<Vec<_>>();
+    let waiting =
+        |lab: &Lab| lab.kernel.ledger().actions().filter(|s| s.phase.name() == "awaiting_approval").map(|s| s.id).collect::<Vec<_>>();
     let question = waiting(&first);
     assert_eq!(question.len(), 1);
     let (mut again, said) = first.restarted(first.entries.len(), 90, with(vec![ask.clone()]));
