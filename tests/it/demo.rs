@@ -95,7 +95,7 @@ fn without_a_screen_the_whole_story_is_told_and_every_chapter_proven() {
     for chapter in chapters {
         assert_eq!(chapter["seen"], true, "{chapter}\n{lines}");
     }
-    assert!(chapters.len() >= 6 && summary["all_seen"] == true, "{summary}");
+    assert!(chapters.len() >= 10 && summary["all_seen"] == true, "{summary}");
     assert_eq!(demo.child.wait().unwrap().code(), Some(0));
     for kind in ["action", "chapter", "fault", "node", "said"] {
         assert!(kinds.contains(kind), "no line tells of {kind}: {kinds:?}");
