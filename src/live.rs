@@ -566,7 +566,8 @@ impl Loop {
         // While hands-off stands, or anything is asked or under way, no entry may go: the next start must still know of it.
         let ledger = self.core.kernel().ledger();
         let needed = ledger.hands_off().is_some()
-            || ledger.actions().any(|state| state.phase.is_running() || matches!(state.phase, Phase::Awaiting { .. }));
+            || ledger.actions().any(|state| state.phase.is_running() || matches!(state.phase, Phase::Awaiting { .. }))
+            || ledger.runs().any(homeostat_kernel::ledger::Run::is_stuck);
         match self.core.recorder().maintain(now, needed.then_some(0)) {
             Ok(maintenance) => {
                 let mut status = self.shared.status();

@@ -48,7 +48,7 @@ pub(super) async fn wish(place: &Place, verb: &str, target: &str, pairs: &[Strin
             text(&action["phase"])
         );
     }
-    let denied = answer["action"]["phase"].as_str() == Some("denied");
+    let denied = answer["action"]["verdict"].as_str().is_some_and(|verdict| !matches!(verdict, "admitted" | "awaiting_approval"));
     Ok(if denied { Exit::Failed } else { Exit::Ok })
 }
 

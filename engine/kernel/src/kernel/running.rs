@@ -87,8 +87,13 @@ impl Kernel {
         let verb = state.proposal.verb.clone();
         match self.ledger.run(id) {
             Some(run) => {
+                let run = run.clone();
                 let playbook = run.playbook.clone();
                 self.expressions.insert(id, compile(&playbook, &self.host));
+                // Cut between its end and what follows from it.
+                if run.end.is_some() {
+                    self.tell_of_end(id);
+                }
                 self.stir(id);
             }
             None if matches!(verb.as_str(), APPROVE | WAIT) => self.begin_own(id),
@@ -184,11 +189,11 @@ impl Kernel {
 
     fn move_forward(&mut self, run: &Run) -> bool {
         if let Some(turn) = self.turning_point(run) {
-            // What is in flight must land before anything is decided.
+            // Nobody is asked any more, and what is in flight must land before anything is decided.
+            self.close_waiting(run, "the run goes no further");
             if self.in_flight(run) {
                 return false;
             }
-            self.close_waiting(run, "the run goes no further");
             self.moved(run.id, turn);
             self.tell_of_end(run.id);
             return true;
@@ -203,15 +208,22 @@ impl Kernel {
                 return true;
             }
         }
-        let over = run.playbook.steps.iter().all(|step| !matches!(run.phase(step), StepPhase::Waiting | StepPhase::Open { .. }));
+        let over = run.playbook.steps.iter().all(|step| !matches!(run.phase(step), StepPhase::Waiting | StepPhase::Open { .. }))
+            && !self.in_flight(run);
         if over {
             let failed = run.playbook.steps.iter().filter(|step| matches!(run.phase(step), StepPhase::Failed { .. })).count();
             let steps = run.playbook.steps.len();
             let why = if failed == 0 { format!("all {steps} steps") } else { format!("{steps} steps, {failed} of them failed") };
+            self.close_waiting(run, "the run is over");
             self.moved(run.id, RunMove::Ended { end: RunEnd::Finished, why });
             self.tell_of_end(run.id);
         }
         over
+    }
+
+    /// Whether a run goes no further.
+    pub(super) fn is_doomed(&self, run: ActionId) -> bool {
+        self.ledger.run(run).is_none_or(|run| run.end.is_some() || (run.undoing.is_none() && self.turning_point(run).is_some()))
     }
 
     /// What ends the way forward: a step whose failure ends the run, or the deadline.
@@ -221,6 +233,14 @@ impl Kernel {
             (StepPhase::Failed { why }, how) => Some((format!("step {} failed: {why}", step.id), how)),
             _ => None,
         });
+        // What was told to stop while it ran must be seen to be taken back, whatever its author says of failures.
+        let stopped = self.actions_of(run).find(|state| state.reverting.is_some()).and_then(|state| match &state.proposal.origin {
+            Origin::Playbook { step, .. } => run.steps.get(step).map(|phase| (step.clone(), phase.clone())),
+            _ => None,
+        });
+        if let Some((step, StepPhase::Failed { why })) = stopped {
+            return Some(RunMove::Undoing { why: format!("step {step} failed: {why}") });
+        }
         match failed {
             Some((why, OnFailure::Stop)) => Some(RunMove::Ended { end: RunEnd::Stopped, why }),
             Some((why, _)) => Some(RunMove::Undoing { why }),
@@ -279,9 +299,12 @@ impl Kernel {
             self.moved(run.id, RunMove::Failed { step: step.id.clone(), why });
             return true;
         }
-        let due = standings.iter().position(|standing| matches!(standing, Standing::Due));
-        if let Some(instance) = due.filter(|_| busy < step.concurrent_max as usize) {
-            return self.begin_instance(run, step, instance, &each[instance]);
+        if busy < step.concurrent_max as usize {
+            // One that a guard still holds does not keep the others from their turn.
+            let due = standings.iter().enumerate().filter(|(_, standing)| matches!(standing, Standing::Due)).map(|(instance, _)| instance);
+            if due.collect::<Vec<_>>().into_iter().any(|instance| self.begin_instance(run, step, instance, &each[instance])) {
+                return true;
+            }
         }
         if standings.iter().all(|standing| matches!(standing, Standing::Well)) {
             self.moved(run.id, RunMove::Finished { step: step.id.clone() });
@@ -407,12 +430,10 @@ impl Kernel {
                 }
             };
         }
-        if matches!(state.phase, Phase::Closed { .. }) {
-            return not(format!("nobody can tell whether it was done: {}", said(state)));
-        }
         let spec = self.arbiter.verb(&state.proposal.verb).cloned();
         match undo_of(step, spec.as_ref()) {
             Undo::Nothing => Some(RunMove::TakenBack { action, how: "there is nothing to take back".into() }),
+            _ if matches!(state.phase, Phase::Closed { .. }) => not(format!("nobody can tell whether it was done: {}", said(state))),
             Undo::Revert if spec.is_none_or(|spec| !spec.revertible) => not("its actuator cannot take it back".into()),
             Undo::Revert => {
                 self.send_back(state);
@@ -481,6 +502,10 @@ impl Kernel {
             for state in self.actions_of(run).filter(|state| state.phase.is_running() && state.reverting.is_none()) {
                 let Origin::Playbook { step, instance, undo: false, .. } = &state.proposal.origin else { continue };
                 let Some(step) = run.playbook.step(step) else { continue };
+                // What has failed already is on its way.
+                if !matches!(run.phase(step), StepPhase::Open { .. }) {
+                    continue;
+                }
                 let text = run.instances(&step.id).get(*instance as usize).map_or("", String::as_str);
                 if let Some(why) = self.unsteady(run, step, text) {
                     broken.push((run.id, step.id.clone(), state.id, why));
@@ -491,10 +516,15 @@ impl Kernel {
             return;
         }
         for (run, step, action, why) in broken {
-            if let Some(state) = self.ledger.action(action).cloned() {
+            let Some(state) = self.ledger.action(action).cloned() else { continue };
+            // Only the actuator itself can take back what still runs; any other undo waits until it has landed.
+            let spec = self.arbiter.verb(&state.proposal.verb);
+            let stops =
+                self.ledger.run(run).and_then(|run| run.playbook.step(&step)).is_some_and(|step| undo_of(step, spec) == Undo::Revert);
+            if stops && spec.is_some_and(|spec| spec.revertible) {
                 self.send_back(&state);
-                self.moved(run, RunMove::Failed { step, why });
             }
+            self.moved(run, RunMove::Failed { step, why });
         }
     }
 
@@ -525,8 +555,9 @@ impl Kernel {
 /// Whether something may have to be taken back: it was done, or nobody knows, or it was told to stop while it ran.
 fn needs_taking_back(state: &ActionState) -> bool {
     let forward = matches!(state.proposal.origin, Origin::Playbook { undo: false, .. });
+    let surely_not = matches!(state.phase, Phase::NotDone { .. });
     let left = matches!(state.phase, Phase::Done | Phase::Closed { closing: Closing::Unresolved }) || state.reverting.is_some();
-    forward && left
+    forward && left && !surely_not
 }
 
 fn is_part(origin: &Origin, id: &str, number: usize, back: bool) -> bool {

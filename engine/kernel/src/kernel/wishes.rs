@@ -96,7 +96,10 @@ impl Kernel {
             settle: None,
             autonomy: Autonomy::Auto,
         };
+        let symptom = symptom_of(&proposal);
         self.wish_with(proposal, Some(Consent::Approved { by: by.to_owned() }));
+        // Nobody renews it: what cannot be done now is said and closed, questions aside, and may be ordered again.
+        self.close_held(symptom, "it cannot be done now; order it again later");
     }
 
     /// What a wish would do: itself, or for a playbook all steps that are known beforehand.
@@ -236,6 +239,10 @@ impl Kernel {
     /// Sends it again: only after the actuator said that nothing was ever started, and only past every guard.
     pub(super) fn act_again(&mut self, id: ActionId) -> bool {
         let Some(state) = self.ledger.action(id) else { return false };
+        // A step that was told to stop, or whose run goes no further, is not tried again.
+        if state.reverting.is_some() || state.proposal.origin.run().is_some_and(|run| self.is_doomed(run)) {
+            return false;
+        }
         let (proposal, plan, attempt) = (state.proposal.clone(), state.plan.clone(), state.attempts + 1);
         // The person's word, if one was needed, was given for this very plan.
         let approved = state.ruling.reasons.iter().any(|reason| reason.guard == "autonomy" && reason.text.starts_with("approved by "));

@@ -441,7 +441,7 @@ impl Ledger {
             // What is done and not yet judged is still needed for its claim.
             let unjudged = |s: &ActionState| s.phase == Phase::Done && s.judgement.is_none() && s.proposal.claim.is_some();
             // A live run still needs what its steps did.
-            let needed = |s: &ActionState| s.proposal.origin.run().is_some_and(|run| self.is_live_run(run));
+            let needed = |s: &ActionState| s.proposal.origin.run().is_some_and(|run| self.needs_run(run));
             let finished =
                 self.actions.values().find(|s| !s.phase.is_open() && !s.phase.is_running() && !unjudged(s) && !needed(s)).map(|s| s.id);
             // What is open is bounded by the policies' targets and stays: whoever wishes it again must find its number.

@@ -130,6 +130,11 @@ impl Ledger {
         self.runs.get(&id).is_some_and(|run| run.end.is_none())
     }
 
+    /// Whether what a run's steps did is still needed: while it is under way, and while it is stuck.
+    pub(super) fn needs_run(&self, id: ActionId) -> bool {
+        self.runs.get(&id).is_some_and(|run| run.end.is_none() || run.is_stuck())
+    }
+
     /// The stuck run that blocks a target: its own, or one that one of its steps touched.
     pub fn stuck_on(&self, target: &Target) -> Option<&Run> {
         self.runs.values().filter(|run| run.is_stuck()).find(|run| {
@@ -232,7 +237,7 @@ impl Ledger {
     }
 
     pub(super) fn release(&mut self, id: ActionId) {
-        if let Some(run) = self.runs.get_mut(&id) {
+        if let Some(run) = self.runs.get_mut(&id).filter(|run| run.is_stuck()) {
             run.released = true;
         }
     }

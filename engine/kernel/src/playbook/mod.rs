@@ -50,7 +50,8 @@ pub fn verb_of(step: &Step) -> Verb {
 
 /// How a step is taken back, given its class: what only tells, asks, waits or restores leaves nothing behind.
 pub fn undo_of(step: &Step, spec: Option<&VerbSpec>) -> Undo {
-    let Some(spec) = spec else { return Undo::Nothing };
+    // A verb that nobody knows any more may have left anything behind.
+    let Some(spec) = spec else { return if step.verb.is_none() { Undo::Nothing } else { step.undo.clone() } };
     let leaves_nothing = step.verb.is_none() || spec.class == Class::Notify || (spec.class == Class::Restore && !spec.revertible);
     if step.undo == Undo::Revert && leaves_nothing { Undo::Nothing } else { step.undo.clone() }
 }

@@ -1,7 +1,8 @@
 //! The wish must be well formed before anything else is asked of it. All problems are listed, with the nearest right thing.
 
 use super::{Case, Opinion};
-use homeostat_model::{Arg, Claim, ClaimSubject, Class, Span, VerbSpec, is_unshown};
+use crate::ledger::StepPhase;
+use homeostat_model::{Arg, Claim, ClaimSubject, Class, Origin, Span, VerbSpec, is_unshown};
 
 /// A claim further away than this is not a claim about this action.
 const CLAIM_WITHIN_MAX: Span = Span::from_hours(24);
@@ -10,6 +11,9 @@ const TARGET_BYTES_MAX: usize = 1024;
 
 pub(super) fn rule(case: &Case<'_>) -> Opinion {
     let proposal = case.proposal;
+    if let Some(problem) = out_of_turn(case) {
+        return Opinion::deny(problem);
+    }
     if case.is_inner() {
         return match case.run {
             Some(_) => Opinion::pass("a step that is never sent"),
@@ -34,6 +38,20 @@ pub(super) fn rule(case: &Case<'_>) -> Opinion {
     let by_person = matches!(proposal.origin, homeostat_model::Origin::Operator(_));
     problems.extend(claim_problem(spec, proposal.claim.as_ref(), case.run.is_some() || by_person));
     if problems.is_empty() { Opinion::pass("well formed") } else { Opinion::deny(problems.join("; ")) }
+}
+
+/// A step whose run has gone on without it: a late yes, or a second attempt, must not send it (lesson 20).
+fn out_of_turn(case: &Case<'_>) -> Option<String> {
+    let Origin::Playbook { run, step, undo, .. } = &case.proposal.origin else { return None };
+    let run = case.ledger.run(*run)?;
+    let open = matches!(run.steps.get(step), Some(StepPhase::Open { .. }));
+    match (&run.end, undo, run.undoing.is_some()) {
+        (Some((_, end, _)), ..) => Some(format!("run {} is over: {}", run.id, end.name())),
+        (None, false, true) => Some(format!("run {} is being taken back", run.id)),
+        (None, true, false) => Some(format!("run {} is not being taken back", run.id)),
+        (None, false, false) if !open => Some(format!("step {step} of run {} is not under way", run.id)),
+        _ => None,
+    }
 }
 
 fn target_problem(case: &Case<'_>, spec: &VerbSpec) -> Option<String> {

@@ -51,6 +51,9 @@ fn by_what_runs(case: &Case<'_>, touch: &Touch) -> Option<String> {
     })
 }
 
+/// A held wish that was not renewed so long after its hold ended is not wished any more.
+const STILL_WISHED: Span = Span::from_mins(15);
+
 /// A milder wish for the opposite that waits for its turn.
 fn by_a_milder_wish(case: &Case<'_>, touch: &Touch) -> Option<String> {
     let opposite = case.verbs.get(&touch.verb)?.opposite.as_ref()?;
@@ -58,8 +61,8 @@ fn by_a_milder_wish(case: &Case<'_>, touch: &Touch) -> Option<String> {
     let waits = |state: &&ActionState| {
         let open = match state.phase {
             Phase::Awaiting { .. } => true,
-            // What is locked until a person comes is not about to happen.
-            Phase::Deferred { until } => until < homeostat_model::Time::MAX,
+            // What is locked until a person comes is not about to happen; nor is what nobody has asked for again since it was held.
+            Phase::Deferred { until } => until < homeostat_model::Time::MAX && case.now < until + STILL_WISHED,
             _ => false,
         };
         open && &state.proposal.verb == opposite && state.proposal.target == touch.target

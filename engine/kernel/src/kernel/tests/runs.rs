@@ -463,3 +463,85 @@ fn a_question_of_a_run_is_still_open_after_a_restart_and_a_reload() {
     again.order(92, Command::Approve { action: question[0], plan: None });
     assert_eq!(end(&again).unwrap().0, RunEnd::Finished);
 }
+
+#[test]
+fn a_step_that_was_told_to_stop_is_not_sent_again() {
+    let drill = playbook(serde_json::json!({
+        "id": "drill", "doc": "x", "timeout": "30m", "steps": [
+            { "id": "chaos", "verb": "node.drain", "on_failure": "continue",
+              "steady": [{ "series": "errors{node='m'}", "relation": "below", "threshold": 0.1 }] }
+        ] }));
+    let (mut lab, mut far) = (lab(vec![drill]), Far::with(&[("node.drain", "hangs")]));
+    lab.observe(15, &[("errors{node='m'}", 0.0)]);
+    begin(&mut lab, &mut far, 16, "playbook.drill", "node/m");
+    lab.observe(30, &[("errors{node='m'}", 0.5)]);
+    let drain = lab.kernel.ledger().actions().next_back().unwrap().id;
+    let said = lab.not_done(31, drain.0, FaultCode::NeverStarted);
+    assert!(!said.iter().any(|text| text.contains(" act ")), "{said:?}");
+    // Whatever its author says of failures, what was told to stop is seen to be taken back before the run ends.
+    let (how, why) = end(&lab).unwrap();
+    assert_eq!(how, RunEnd::Undone);
+    assert!(why.contains("steady state broke"), "{why}");
+}
+
+#[test]
+fn what_still_runs_and_has_an_undo_of_its_own_lands_first_and_is_then_taken_back_by_it() {
+    let drill = playbook(serde_json::json!({
+        "id": "drill", "doc": "x", "timeout": "30m", "steps": [
+            { "id": "over", "verb": "exec.restart", "undo": { "by": { "verb": "node.cordon" } },
+              "steady": [{ "series": "errors{node='m'}", "relation": "below", "threshold": 0.1 }] }
+        ] }));
+    let (mut lab, mut far) = (lab(vec![drill]), Far::with(&[("exec.restart", "hangs")]));
+    lab.observe(15, &[("errors{node='m'}", 0.0)]);
+    begin(&mut lab, &mut far, 16, "playbook.drill", "node/m");
+    let said = lab.observe(30, &[("errors{node='m'}", 0.5)]);
+    assert!(!said.iter().any(|text| text.ends_with(" revert")), "its actuator cannot: {said:?}");
+    let over = lab.kernel.ledger().actions().find(|state| state.proposal.verb.as_str() == "exec.restart").unwrap().id;
+    let from = lab.entries.len();
+    lab.done(40, over.0);
+    serve(&mut lab, &mut far, 40, from);
+    assert_eq!((far.told, end(&lab).unwrap().0), (vec!["exec.restart".to_owned(), "node.cordon".to_owned()], RunEnd::Undone));
+}
+
+#[test]
+fn a_late_yes_does_not_send_a_step_of_a_run_that_has_failed() {
+    let two = playbook(serde_json::json!({
+        "id": "two", "doc": "x", "timeout": "2h", "steps": [
+            { "id": "a", "verb": "node.cordon" },
+            { "id": "b", "verb": "node.drain" },
+            { "id": "ok", "approve": "Go on?" },
+            { "id": "c", "verb": "exec.restart", "undo": "nothing", "after": ["ok"] }
+        ] }));
+    let (mut lab, mut far) = (lab(vec![two]), Far::with(&[("node.cordon", "hangs"), ("node.drain", "fails")]));
+    begin(&mut lab, &mut far, 16, "playbook.two", "node/m");
+    let waiting = lab.kernel.ledger().actions().find(|state| state.phase.name() == "awaiting_approval");
+    assert!(waiting.is_none(), "nobody is asked for a run that has failed: {waiting:?}");
+    assert_eq!(end(&lab), None, "what is in flight lands first");
+}
+
+#[test]
+fn a_verb_that_is_gone_after_a_restart_is_not_taken_for_nothing_to_take_back() {
+    let (mut whole, mut far) = (lab(vec![sleep()]), Far::with(&[("power.sleep", "hangs")]));
+    live(&mut whole, &mut far, 15..60, 30.0);
+    begin(&mut whole, &mut far, 60, "playbook.node-sleep", "node/m");
+    let mut less = with(vec![]);
+    less.actuators.retain(|spec| spec.id.as_str() != "node");
+    let (mut again, _) = whole.restarted(whole.entries.len(), 90, less);
+    let asleep = again.kernel.ledger().actions().find(|state| state.proposal.verb.as_str() == "power.sleep").unwrap().id;
+    let from = again.entries.len();
+    again.not_done(91, asleep.0, FaultCode::Failed);
+    serve(&mut again, &mut far, 91, from);
+    live(&mut again, &mut far, 105..600, 30.0);
+    assert_eq!(end(&again).unwrap().0, RunEnd::Stuck, "{:?} {:?}", far.told, end(&again));
+}
+
+#[test]
+fn what_a_person_wishes_and_cannot_have_now_is_closed_and_holds_nobody() {
+    let (mut lab, mut far) = (lab(vec![]), Far::with(&[("exec.restart", "hangs")]));
+    begin(&mut lab, &mut far, 16, "exec.restart", "node/m");
+    begin(&mut lab, &mut far, 17, "power.wake", "node/m");
+    assert_eq!(lab.phase(2), "closed", "it is held by what runs there");
+    lab.done(18, 1);
+    let said = lab.order(120, wish("power.sleep", "node/m"));
+    assert!(said.iter().any(|text| text.contains(" act power.sleep")), "{said:?}");
+}
