@@ -169,6 +169,11 @@ impl<'a> World<'a> {
         Ok(self.store.select(&selector).into_iter().map(|series| (series, self.store.last(series, self.now))).collect())
     }
 
+    /// The newest sample of one series, as it counts now.
+    pub fn last(&self, key: &homeostat_model::SeriesKey) -> Option<Read> {
+        self.store.find(key).map(|series| self.store.last(series, self.now))
+    }
+
     /// A text with labels in braces, for one series; `None` where a label is missing.
     pub fn name(&self, template: &Template, series: SeriesRef) -> Option<String> {
         template.fill(|label| self.store.label(series, label))

@@ -9,7 +9,11 @@ pub(super) fn rule(case: &Case<'_>) -> Opinion {
         return Opinion::pass("ordered by a person");
     }
     if let Some(run) = case.part_of_run() {
-        // Steps rest on the run, and look at the world themselves: `when`, `steady`, `verify`.
+        // Steps rest on the run, and look at the world themselves: `when`, `steady`, `verify`. Where nothing can be seen any more of
+        // what the run was begun for, it waits; what is taken back is not kept waiting.
+        if out_of_sight(case) {
+            return Opinion::hold(case.now + Span::from_secs(30), format!("{run}, and nothing of what that rests on can be seen now"));
+        }
         return Opinion::pass(run);
     }
     let quiet = case.now.since(case.wished_at);
@@ -36,4 +40,15 @@ pub(super) fn rule(case: &Case<'_>) -> Opinion {
         }
     }
     Opinion::pass("fresh")
+}
+
+/// Whether a forward step that does something belongs to a run all of whose evidence is stale or gone. A person's run rests on none.
+fn out_of_sight(case: &Case<'_>) -> bool {
+    let Origin::Playbook { run, undo: false, .. } = &case.proposal.origin else { return false };
+    if case.class() == homeostat_model::Class::Notify {
+        return false;
+    }
+    let Some(state) = case.ledger.action(*run) else { return false };
+    let mut series = state.proposal.evidence.iter().filter_map(|evidence| evidence.series.as_ref()).peekable();
+    series.peek().is_some() && series.all(|key| case.world.last(key).is_none_or(|read| read.value.value().is_none()))
 }

@@ -545,3 +545,26 @@ fn what_a_person_wishes_and_cannot_have_now_is_closed_and_holds_nobody() {
     let said = lab.order(120, wish("power.sleep", "node/m"));
     assert!(said.iter().any(|text| text.contains(" act power.sleep")), "{said:?}");
 }
+
+#[test]
+fn a_run_waits_while_nothing_of_what_it_rests_on_can_be_seen() {
+    let policy = r#"fn policy() { #{ for_each: series("bad"), autonomy: "auto", cooldown: "10h" } }
+fn evaluate(s) { if s.last() > 0 { propose(act("playbook.two", "node/m", #{})).because("x").claim(s.below(1).within("50m")) } }"#;
+    let two = playbook(serde_json::json!({
+        "id": "two", "doc": "x", "timeout": "30m", "steps": [
+            { "id": "a", "verb": "node.cordon" }, { "id": "b", "verb": "node.drain", "after": ["a"] }
+        ] }));
+    let mut lab = Lab::empty();
+    lab.event(0, Event::Started { generation: 1, build: "test".into(), seed: 1 });
+    let all = RuleSet { playbooks: vec![two], ..rules(easy(), &[("fix", policy)]) };
+    lab.event(0, Event::Loaded(Box::new(all)));
+    let said = lab.observe(15, &[("bad{node='m'}", 1.0)]);
+    assert!(said.iter().any(|text| text.contains(" act node.cordon")), "{said:?}");
+    // The sensor is silent for ten minutes before the first step has answered.
+    let said = lab.done(600, 2);
+    assert!(!said.iter().any(|text| text.contains(" act ")), "{said:?}");
+    assert!(lab.guard(3, "freshness").contains("can be seen now"), "{}", lab.guard(3, "freshness"));
+    lab.observe(615, &[("bad{node='m'}", 1.0)]);
+    let said = lab.tick(640);
+    assert!(said.iter().any(|text| text.contains(" act node.drain")), "{said:?}");
+}
