@@ -163,6 +163,11 @@ impl<'a> Run<'a> {
         self.noted(name).and_then(|value| value.as_text().map(str::to_owned))
     }
 
+    /// Whether somebody has ordered to take this very action back; what cannot be read counts as yes.
+    pub fn told_to_stop(&self) -> bool {
+        !matches!(self.ledger.look(Mark::Revert(self.action.id)), Ok(Begin::Fresh))
+    }
+
     /// The outcome of a fault that was found before anything was sent.
     pub fn unsent(&self, fault: Fault) -> Outcome {
         never_started(self.doing.clone(), fault.detail)

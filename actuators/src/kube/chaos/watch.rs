@@ -35,6 +35,10 @@ impl Chaos {
         let create = self.create(run.client, run.action, &prepared);
         let path = prepared.kind().path(&prepared.namespace, &object_name(run.client, run.action));
         run.read(&create.clone().dry()).await.map_err(|refusal| run.refused(&refusal))?;
+        let told = || run.not_done(FaultCode::Conflict, "it was told to stop before it had begun");
+        if run.told_to_stop() {
+            return Err(told());
+        }
         let object = match run.write(&create).await? {
             Ok(object) => object,
             // The answer was lost, or an earlier attempt of ours came through: the fixed name tells.
@@ -50,6 +54,12 @@ impl Chaos {
         let uid = object["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
         run.note(MADE, Arg::Text(uid.clone()))?;
         let watched = Watched { run, prepared: &prepared, path, uid, recovery: self.config.recovery_timeout };
+        // The order to stop may have come between, and found nothing to delete: it is noted before it is sent, so it shows here.
+        if run.told_to_stop() {
+            watched.delete().await?;
+            watched.gone().await?;
+            return Err(told());
+        }
         let until_injected = run.action.args.get("until").and_then(Arg::as_text) == Some("injected");
         self.watched(&watched, pods, until_injected).await
     }

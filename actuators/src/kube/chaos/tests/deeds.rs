@@ -126,6 +126,17 @@ async fn what_stands_carries_whose_it_is_and_an_end() {
     assert_eq!(experiments(&cluster), 0);
 }
 
+/// The steady state broke while the experiment was still being prepared: the order to end it found nothing to delete.
+#[tokio::test]
+async fn what_was_told_to_stop_before_it_stood_is_never_made() {
+    let cluster = lab(json!({})).await;
+    let mut action = run(1, "late");
+    action.args.insert("until".into(), Arg::from("injected"));
+    assert!(done(cluster.actuator("chaos").revert(Time(0), &action, &Default::default()).await).observed.contains("gone already"));
+    not_done(apply(&cluster, &action).await, FaultCode::Conflict, "told to stop");
+    assert_eq!(experiments(&cluster), 0);
+}
+
 #[tokio::test]
 async fn nothing_is_sent_for_nobody_for_too_many_and_for_strangers() {
     let cluster = lab(json!({})).await;
