@@ -240,6 +240,9 @@ pub struct ArbiterConfig {
     /// Observer fault: they go on when it was quiet for this long.
     #[schemars(with = "DurationText")]
     pub observer_fault_quiet: Span,
+    /// Observer fault: once a policy took down `observer_fault_targets_min` nodes, one after the other, within this span, its next waits.
+    #[schemars(with = "DurationText")]
+    pub observer_fault_window: Span,
     /// Futility: this many attempts on one symptom within `futility_window` lock it.
     pub futility_attempts_max: u32,
     /// Futility: the span in which attempts are counted. Only a person unlocks.
@@ -289,6 +292,7 @@ impl Default for ArbiterConfig {
             observer_fault_ratio: model.observer_fault_ratio,
             observer_fault_targets_min: model.observer_fault_targets_min,
             observer_fault_quiet: model.observer_fault_quiet,
+            observer_fault_window: model.observer_fault_window,
             futility_attempts_max: model.futility_attempts_max,
             futility_window: model.futility_window,
             concurrent_max: PerClass::default(),
@@ -318,6 +322,7 @@ impl ArbiterConfig {
             observer_fault_ratio: self.observer_fault_ratio,
             observer_fault_targets_min: self.observer_fault_targets_min,
             observer_fault_quiet: self.observer_fault_quiet,
+            observer_fault_window: self.observer_fault_window,
             futility_attempts_max: self.futility_attempts_max,
             futility_window: self.futility_window,
             day: self.day.clone(),

@@ -106,6 +106,9 @@ pub struct ArbiterSettings {
     pub observer_fault_targets_min: usize,
     /// … until it was quiet for this long.
     pub observer_fault_quiet: Span,
+    /// Observer fault, one after the other: `observer_fault_targets_min` other nodes taken down by one policy and verb within this
+    /// span hold the next.
+    pub observer_fault_window: Span,
     /// Futility: this many attempts on one symptom …
     pub futility_attempts_max: u32,
     /// … within this span lock it until a person unlocks it.
@@ -151,6 +154,7 @@ impl Default for ArbiterSettings {
             observer_fault_ratio: 0.3,
             observer_fault_targets_min: 2,
             observer_fault_quiet: Span::from_mins(5),
+            observer_fault_window: Span::from_mins(20),
             futility_attempts_max: 3,
             futility_window: Span::from_hours(4),
             concurrent_max: BTreeMap::from([(Notify, 8), (Restore, 3), (Reversible, 3), (Disruptive, 1), (Irreversible, 1)]),

@@ -39,6 +39,37 @@ fn acts(said: &[String]) -> usize {
     said.iter().filter(|text| text.contains(" act exec.") || text.contains(" act power.")).count()
 }
 
+/// One node looks bad every five minutes, and good again once it was asked after: never many at once, and still the house goes dark.
+#[test]
+fn lesson_01_nodes_that_look_bad_one_after_the_other_stop_at_the_second() {
+    let settings = ArbiterSettings { observer_fault_targets_min: 2, ..easy() };
+    let mut lab = started(RuleSet { topology: ten_nodes(), ..rules(settings, &[("dark", &remedy("exec.reboot", "every: \"15s\""))]) });
+    let looks_bad = |second: i64| {
+        let values = (0..10).map(|n| (format!("bad{{node='n{n}'}}"), f64::from(second / 300 == n + 1 && second % 300 < 30)));
+        values.collect::<Vec<_>>()
+    };
+    let mut sent = Vec::new();
+    for second in (15..=3000).step_by(15) {
+        let rows = looks_bad(second);
+        let said = lab.observe(second, &rows.iter().map(|(name, value)| (name.as_str(), *value)).collect::<Vec<_>>());
+        if second == 900 {
+            assert!(lab.guard(5, "observer_fault").contains("took down 2 others with exec.reboot within 20m"), "{said:#?}");
+        }
+        for _ in 0..acts(&said) {
+            sent.push(second);
+            lab.done(second, lab.entries.iter().filter_map(|(_, body)| sent_id(body)).next_back().expect("one was sent"));
+        }
+    }
+    assert_eq!(sent, [300, 600, 1500, 1800, 2700, 3000], "the third, the fourth and the fifth wait until twenty minutes after the first");
+}
+
+fn sent_id(body: &homeostat_model::EntryBody) -> Option<u64> {
+    match body {
+        homeostat_model::EntryBody::Effect(homeostat_model::Record::Act { action, .. }) => Some(action.id.0),
+        _ => None,
+    }
+}
+
 /// A selector without a filter: ten wishes, each of them modest.
 #[test]
 fn lesson_16_a_policy_that_names_everything_gets_a_fifth_at_a_time() {
