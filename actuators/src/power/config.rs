@@ -115,10 +115,12 @@ pub struct NodeConfig {
     /// More witnesses of its being awake.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub witnesses: Vec<WitnessConfig>,
-    /// How many of the witnesses must have seen it awake after the send before a wake counts as done.
+    /// How many of the witnesses must have seen it awake after the send before a wake counts as done. Watts alone are never enough where
+    /// another witness is configured: a node that boots draws them and does not answer yet.
     #[serde(default = "one")]
     pub witnesses_min: usize,
-    /// What it draws now, in watts. A witness as well: above `idle_watts` it is awake.
+    /// What it draws now, in watts. A witness as well: above `idle_watts` there is power. Alone it proves a wake only where there is no other
+    /// witness.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watts: Option<ReadingConfig>,
     /// Above this many watts it is running; needed with `watts`.
@@ -197,7 +199,8 @@ pub struct NodeConfig {
     /// What a boot costs, in joules, from the button to the first use.
     #[serde(default)]
     pub boot_joules: f64,
-    /// How long a boot takes; with `boot_joules`, `awake_watts` and `asleep_watts` it gives the idle time from which on sleeping pays.
+    /// How long a boot takes; with `boot_joules`, `awake_watts` and `asleep_watts` it gives the idle time from which on sleeping pays. Where the
+    /// median of the last twenty proven wakes is longer, that counts.
     #[serde(default)]
     #[schemars(with = "String")]
     pub boot_time: Span,

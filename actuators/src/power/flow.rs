@@ -8,7 +8,7 @@ use super::config::Want;
 use super::memory::Memory;
 use super::node::Node;
 use super::way::{Sent, State, Way};
-use super::witness::{Eye, Sight};
+use super::witness::{Eye, Sight, suffice};
 use crate::ledger::{Mark, never_started};
 use homeostat_model::{Action, Arg, Fault, FaultCode, Outcome, Receipt, Span, Time};
 use std::collections::BTreeMap;
@@ -174,12 +174,16 @@ impl Deed<'_> {
 pub(super) struct Witnessed(BTreeMap<usize, f64>);
 
 impl Witnessed {
-    /// Adds what is surely newer than the send; how many have witnessed by now.
-    pub(super) fn add(&mut self, sights: &[Sight], seconds: f64) -> usize {
+    /// Adds what is surely newer than the send.
+    pub(super) fn add(&mut self, sights: &[Sight], seconds: f64) {
         for (index, _) in sights.iter().enumerate().filter(|(_, sight)| matches!(sight, Sight::Awake(true))) {
             self.0.entry(index).or_insert(seconds);
         }
-        self.0.len()
+    }
+
+    /// Whether those who have witnessed by now prove that it is awake.
+    pub(super) fn proves(&self, node: &Node) -> bool {
+        suffice(&node.witnesses, self.0.keys().copied(), node.config.witnesses_min)
     }
 
     /// `tcp nas.lan:22 answered 41.2 s and watts answered 3.0 s`, to be followed by "after …".

@@ -41,7 +41,8 @@ impl Deed<'_> {
         let sights = eye.look().await;
         let mut witnessed = Witnessed::default();
         let min = self.node.config.witnesses_min;
-        if witnessed.add(&sights, 0.0) >= min || eye.awake_now(&sights, min).is_some() {
+        witnessed.add(&sights, 0.0);
+        if witnessed.proves(self.node) || eye.awake_now(&sights, min).is_some() {
             let seen = self.node.witnesses.iter().zip(&sights).filter(|(_, sight)| matches!(sight, super::witness::Sight::Awake(_)));
             let names: Vec<String> = seen.map(|(witness, _)| witness.name()).collect();
             return Deed::done(format!("{} answers", names.join(" and ")), None);
@@ -69,6 +70,7 @@ impl Deed<'_> {
 
     async fn look_restarted(&self, started: &Started, over: bool) -> Outcome {
         let mut eye = self.eye();
+        eye.remember(started.notes.get(BEFORE));
         let sights = eye.look().await;
         let awake = eye.awake_now(&sights, self.node.config.witnesses_min).is_some();
         let before = started.notes.get(BOOT_ID).and_then(Arg::as_text);

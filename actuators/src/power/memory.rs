@@ -60,6 +60,13 @@ impl Memory {
         memory.write(ledger, node);
     }
 
+    /// How long a boot takes, as measured: the median of the remembered wakes.
+    pub(super) fn boot_time(&self) -> Option<Span> {
+        let mut wakes = self.wakes_ms.clone();
+        wakes.sort_unstable();
+        wakes.get(wakes.len() / 2).copied().map(Span::from_millis)
+    }
+
     /// How long the next wake may take: from earlier ones, at most `longest`.
     pub(super) fn deadline(&self, longest: Span) -> Span {
         if self.wakes_ms.len() < WAKES_MIN {
@@ -95,6 +102,7 @@ mod tests {
         // The last twenty took 22 to 60 s; the 19th of them 58 s.
         assert_eq!(memory.deadline(longest), Span::from_secs(87));
         assert_eq!(memory.deadline(Span::from_secs(60)), Span::from_secs(60));
+        assert_eq!((memory.boot_time(), Memory::default().boot_time()), (Some(Span::from_secs(42)), None));
         assert_eq!(Memory { wakes_ms: vec![5; 5], ..memory }.deadline(longest), DEADLINE_MIN);
         assert_eq!(Memory::read(&ledger, "muscle").unwrap(), Memory::default(), "each node has its own");
         ledger.keep("power-nas.json", b"{").unwrap();

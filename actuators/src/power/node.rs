@@ -107,26 +107,32 @@ impl Node {
         self.forbidden.get(&want).map(String::as_str)
     }
 
-    /// From how much idle time on sleeping pays; nothing, if the figures are not configured.
-    pub(super) fn break_even(&self) -> Option<Span> {
-        let NodeConfig { boot_joules, boot_time, awake_watts, asleep_watts, .. } = self.config;
+    /// From how much idle time on sleeping pays, if a boot takes so long; nothing, if the figures are not configured.
+    fn break_even(&self, boot_time: Span) -> Option<Span> {
+        let NodeConfig { boot_joules, awake_watts, asleep_watts, .. } = self.config;
         (awake_watts > 0.0).then(|| break_even(boot_joules, boot_time.seconds(), awake_watts, asleep_watts))
     }
 
-    /// What the arguments say against it, by looking at them only.
+    /// What the arguments say against it, by looking at them and at the configuration only.
     pub(super) fn too_soon(&self, action: &Action) -> Result<(), (FaultCode, String)> {
         let Some(Arg::Text(text)) = action.args.get(IDLE_FOR) else { return Ok(()) };
         let idle = text.parse::<Span>().map_err(|error| (FaultCode::Malformed, format!("`{IDLE_FOR}`: {error}")))?;
-        match self.break_even() {
-            Some(needed) if idle < needed => Err((
-                FaultCode::Conflict,
-                format!(
-                    "it has been idle for {idle}, and sleeping pays only after {}: a boot costs more than the nap saves",
-                    shown(needed)
-                ),
-            )),
-            _ => Ok(()),
+        match self.break_even(self.config.boot_time).filter(|needed| idle < *needed) {
+            Some(needed) => Err((FaultCode::Conflict, pays_only_after(idle, needed, "a boot costs more than the nap saves"))),
+            None => Ok(()),
         }
+    }
+
+    /// The same by what its boots were measured to take, where that is longer than configured.
+    pub(super) fn too_soon_as_measured(&self, action: &Action, memory: &Memory) -> Option<String> {
+        let idle = action.args.get(IDLE_FOR).and_then(Arg::as_text)?.parse::<Span>().ok()?;
+        let boot_time = memory.boot_time().filter(|measured| *measured > self.config.boot_time)?;
+        let needed = self.break_even(boot_time).filter(|needed| idle < *needed)?;
+        Some(pays_only_after(
+            idle,
+            needed,
+            &format!("its boots take {boot_time} as measured, and such a boot costs more than the nap saves"),
+        ))
     }
 
     /// What speaks against rest at this moment, asked now. `Conflict`: it was seen; other codes: it could not be asked.
@@ -173,8 +179,9 @@ impl Node {
     }
 }
 
-fn shown(span: Span) -> String {
-    if span == Span(i64::MAX) { "never".into() } else { span.to_string() }
+fn pays_only_after(idle: Span, needed: Span, why: &str) -> String {
+    let needed = if needed == Span(i64::MAX) { "never".into() } else { needed.to_string() };
+    format!("it has been idle for {idle}, and sleeping pays only after {needed}: {why}")
 }
 
 fn forbidden(name: &str, config: &NodeConfig, witnesses: &[Witness], own: &Own) -> BTreeMap<Want, String> {

@@ -46,13 +46,13 @@ impl Deed<'_> {
         loop {
             let sights = eye.look().await;
             let mut witnessed = Witnessed::default();
-            let count = witnessed.add(&sights, self.seconds_since(start));
+            witnessed.add(&sights, self.seconds_since(start));
             silent = if eye.loud(&sights).is_empty() { silent + 1 } else { 0 };
             if silent == SILENT_LOOKS && !fell {
                 fell = true;
                 let _ = self.power.ledger.note(self.mark, FELL, Arg::Bool(true));
             }
-            if count >= self.node.config.witnesses_min
+            if witnessed.proves(self.node)
                 && let Some(proof) = self.restarted(before.as_deref(), fell).await
             {
                 return Deed::done(format!("{sent}; {proof}, {} after the send", witnessed.words(self.node)), None);

@@ -7,16 +7,19 @@
 use super::flow::{Deed, WOKEN_AT, Witnessed};
 use super::memory::Memory;
 use super::way::{State, Way};
-use super::witness::Eye;
+use super::witness::{Eye, Sight};
 use super::wol::Packets;
 use crate::ledger::never_started;
 use homeostat_model::{FaultCode, Outcome, Span};
 use tokio::time::{Instant, timeout_at};
 
+/// A kubelet renews its Lease every 10 s (a quarter of `nodeLeaseDurationSeconds`, 40 by default).
+const LEASE_RENEWED: Span = Span::from_secs(12);
+
 impl Deed<'_> {
     pub(super) async fn rise(&self) -> Outcome {
         let mut eye = self.eye();
-        let sights = eye.look().await;
+        let sights = self.first_look(&mut eye).await;
         if let Some(names) = eye.awake_now(&sights, self.node.config.witnesses_min) {
             return Deed::done(format!("was already up: {} answered", names.join(" and ")), None);
         }
@@ -40,6 +43,19 @@ impl Deed<'_> {
             Ok(Some(State::Changing(state))) if state == "PoweringOff" => self.refused("it is going off at this moment"),
             Ok(Some(State::Changing(_))) => self.watch(&mut eye, None, false, limit).await,
             Ok(None | Some(State::Off | State::Asleep)) => self.send_and_watch(&mut eye, limit).await,
+        }
+    }
+
+    /// Looks until it is clear whether it is up already, at most as long as a kubelet takes to renew a Lease.
+    async fn first_look(&self, eye: &mut Eye<'_>) -> Vec<Sight> {
+        let until = Instant::now() + self.power.pace.real(LEASE_RENEWED);
+        loop {
+            let sights = eye.look().await;
+            let is_clear = !eye.is_in_doubt(&sights) || eye.awake_now(&sights, self.node.config.witnesses_min).is_some();
+            if is_clear || Instant::now() >= until {
+                return sights;
+            }
+            self.pause().await;
         }
     }
 
@@ -80,7 +96,11 @@ impl Deed<'_> {
                 }
             };
             let watch = async {
-                while witnessed.add(&eye.look().await, self.seconds_since(start)) < self.node.config.witnesses_min {
+                loop {
+                    witnessed.add(&eye.look().await, self.seconds_since(start));
+                    if witnessed.proves(self.node) {
+                        break;
+                    }
                     self.pause().await;
                 }
             };

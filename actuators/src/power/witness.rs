@@ -1,8 +1,9 @@
 //! Who sees that a node is awake: a TCP connection, a page, the neighbour table, the plug's watts, the kubelet's Lease.
 //!
 //! A look is taken now, so a connection or a page that stands is newer than whatever was sent before. A level (a table's entry, watts) and a
-//! Lease may be leftovers: they count only after they were seen to change. Deliberately absent: believing one who cannot see; who is blind
-//! says neither "awake" nor "silent". An editor breaks this by taking "no answer from the witness" for "no answer from the node".
+//! Lease may be leftovers: they count only after they were seen to change. Watts tell that there is power, not that the node answers: a node
+//! that boots, or hangs in its firmware, draws them too. Deliberately absent: believing one who cannot see; who is blind says neither "awake"
+//! nor "silent". An editor breaks this by taking "no answer from the witness" for "no answer from the node".
 
 use super::config::{NodeConfig, WitnessConfig};
 use super::reading::Reading;
@@ -126,6 +127,16 @@ impl Witness {
         matches!(self, Witness::Tcp(_) | Witness::Page { .. })
     }
 
+    /// Whether it sees no more than that there is power.
+    fn sees_power_only(&self) -> bool {
+        matches!(self, Witness::Watts { .. })
+    }
+
+    /// Whether it must be looked at twice before it says anything.
+    fn needs_two_looks(&self) -> bool {
+        matches!(self, Witness::Lease { .. })
+    }
+
     /// The hosts that it names, to find the engine's own among them.
     pub(super) fn host(&self) -> Option<String> {
         match self {
@@ -227,6 +238,13 @@ fn neighbour(table: &Path, address: Ipv4Addr) -> Result<bool, String> {
     if flags & ATF_PERM != 0 { Err("its entry was set by hand and tells nothing".into()) } else { Ok(flags & ATF_COM != 0) }
 }
 
+/// Whether those who have seen the node awake, by their places among `all`, are enough: `min` of them, and watts alone only where nobody else
+/// is there to be asked.
+pub(super) fn suffice(all: &[Witness], seen: impl Iterator<Item = usize> + Clone, min: usize) -> bool {
+    let answers = seen.clone().any(|index| !all[index].sees_power_only());
+    seen.count() >= min && (answers || all.iter().all(Witness::sees_power_only))
+}
+
 /// One flow's looks at a node: the witnesses, and what each has shown before.
 #[derive(Debug)]
 pub(super) struct Eye<'a> {
@@ -275,17 +293,27 @@ impl<'a> Eye<'a> {
         words.into_iter().zip(&mut self.before).map(told).collect()
     }
 
-    /// Whether it is awake right now, by those who see the present: at least as many of all as `min`, levels counted too if nobody else is
-    /// there. The names of those who say so.
+    /// Whether it is awake right now, by those who see the present and by the watts: at least as many of all as `min`. Where nobody sees the
+    /// present, a table's entry or a Lease counts as well, if there is power now: alone either may be a leftover. The names of those who say so.
     pub(super) fn awake_now(&self, sights: &[Sight], min: usize) -> Option<Vec<String>> {
-        let present = self.witnesses.iter().any(Witness::sees_the_present);
-        let counts = |(witness, sight): &(&Witness, &Sight)| {
-            let kind = witness.sees_the_present() || matches!(witness, Witness::Watts { .. });
-            kind && matches!(sight, Sight::Awake(_))
-        };
-        let seen: Vec<&Witness> = self.witnesses.iter().zip(sights).filter(counts).map(|(witness, _)| witness).collect();
-        let enough = seen.len() >= min && (!present || seen.iter().any(|witness| witness.sees_the_present()));
-        enough.then(|| seen.into_iter().map(Witness::name).collect())
+        let awake = |index: &usize| matches!(sights[*index], Sight::Awake(_));
+        let has_present = self.witnesses.iter().any(Witness::sees_the_present);
+        let has_power = self.draws_power(sights);
+        let counts = |witness: &Witness| witness.sees_the_present() || witness.sees_power_only() || !has_present && has_power;
+        let seen: Vec<usize> = (0..sights.len()).filter(awake).filter(|index| counts(&self.witnesses[*index])).collect();
+        let enough = suffice(self.witnesses, seen.iter().copied(), min);
+        (enough && (!has_present || seen.iter().any(|index| self.witnesses[*index].sees_the_present())))
+            .then(|| seen.into_iter().map(|index| self.witnesses[index].name()).collect())
+    }
+
+    /// Whether one look could not tell: there is power, and a witness who says nothing at the first look is all that could tell the rest.
+    pub(super) fn is_in_doubt(&self, sights: &[Sight]) -> bool {
+        let has_present = self.witnesses.iter().any(Witness::sees_the_present);
+        !has_present && self.draws_power(sights) && self.witnesses.iter().any(Witness::needs_two_looks)
+    }
+
+    fn draws_power(&self, sights: &[Sight]) -> bool {
+        self.witnesses.iter().zip(sights).any(|(witness, sight)| witness.sees_power_only() && matches!(sight, Sight::Awake(_)))
     }
 
     /// Who is not silent, and why; empty: all are.
@@ -369,6 +397,33 @@ mod tests {
         let mut later = Eye::new(&witnesses, SECOND, Path::new("/none"));
         later.remember(Some(&eye.memory()));
         assert_eq!((eye.look().await, later.look().await), (vec![Sight::Awake(true)], vec![Sight::Awake(true)]));
+    }
+
+    #[test]
+    fn watts_alone_prove_nothing_where_anybody_else_could_be_asked() {
+        let node = |more: serde_json::Value| {
+            let mut node = json!({ "watts": { "via": "http", "url": "http://plug" }, "idle_watts": 10.0 });
+            node.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            Witness::all(&serde_json::from_value::<NodeConfig>(node).unwrap()).unwrap()
+        };
+        let alone = node(json!({}));
+        assert!(suffice(&alone, [0].into_iter(), 1));
+        let address = json!([{ "kind": "arp", "address": "192.0.2.7" }]);
+        let lease = json!([{ "kind": "lease", "url": "http://kube", "node": "nas", "token": "t" }]);
+        for more in [json!({ "probe": { "tcp": "nas:22" } }), json!({ "witnesses": address }), json!({ "witnesses": lease })] {
+            let both = node(more);
+            assert!(!suffice(&both, [1].into_iter(), 1), "power is there, an answer is not: {both:?}");
+            assert!(suffice(&both, [0].into_iter(), 1) && suffice(&both, [0, 1].into_iter(), 2) && !suffice(&both, [0].into_iter(), 2));
+            let eye = Eye::new(&both, SECOND, Path::new("/none"));
+            let (awake, blind) = (Sight::Awake(false), Sight::Blind("?".into()));
+            assert_eq!(eye.awake_now(&[Sight::Silent, awake.clone()], 1), None, "it boots");
+            assert_eq!(eye.awake_now(&[blind, awake.clone()], 1), None, "nobody knows");
+            assert_eq!(eye.awake_now(&[awake.clone(), awake.clone()], 2).map(|names| names.len()), Some(2));
+            let leftover = !both[0].sees_the_present();
+            assert_eq!(eye.awake_now(&[awake.clone(), Sight::Silent], 1).is_none(), leftover, "without power it is a leftover");
+            let doubt = eye.is_in_doubt(&[Sight::Blind("one look".into()), awake]);
+            assert_eq!(doubt, both[0].needs_two_looks());
+        }
     }
 
     #[tokio::test]

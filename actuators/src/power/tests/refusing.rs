@@ -94,6 +94,11 @@ async fn too_soon_after_a_wake_too_soon_after_rest_and_too_short_to_pay() {
     conflict(power.apply(at(13), &lease(action(5, "power.wake", "node/muscle"))).await, "`min_down` is 5m");
     done(power.apply(at(17), &lease(action(6, "power.wake", "node/muscle"))).await);
     assert_eq!(agent.seen().len(), 3, "wake, sleep, wake");
+    // Boots that were measured to take ten minutes cost ten minutes of 60 W, whatever is configured.
+    (0..5).for_each(|_| Memory::woken(&power.ledger, "muscle", at(17), Span::from_mins(10)));
+    conflict(power.apply(at(40), &idle(7, "9m")).await, "sleeping pays only after 10m: its boots take 10m as measured");
+    done(power.apply(at(41), &idle(8, "10m")).await);
+    assert_eq!(agent.seen().len(), 4, "and one sleep");
 }
 
 #[test]

@@ -39,6 +39,37 @@ async fn as_many_witnesses_as_are_asked_for_must_have_seen_it() {
 }
 
 #[tokio::test]
+async fn power_without_an_answer_is_no_wake_unless_nobody_else_can_be_asked() {
+    // It draws power from the first second on, and its port never opens: it hangs in its firmware.
+    let machine = Machine::new(false);
+    let told = Arc::new(AtomicUsize::new(0));
+    let counted = told.clone();
+    let agent = Server::start(move |_, seen| {
+        counted.fetch_add(usize::from(seen.uri.path() == "/start"), Ordering::SeqCst);
+        answer(200, json!({ "watts": if counted.load(Ordering::SeqCst) > 0 { 45.5 } else { 1.5 } }))
+    })
+    .await;
+    let node = machine
+        .node(json!({ "wake": { "via": "http", "url": format!("{}/start", agent.url) }, "witnesses_min": 1, "idle_watts": 10.0,
+        "watts": { "via": "http", "url": format!("{}/watts", agent.url), "json_pointer": "/watts" } }));
+    let (_dir, power) = build(node.clone());
+    let wake = action(1, "power.wake", "node/muscle");
+    let fault = unknown(power.apply(Time(5_000), &wake).await);
+    assert!(fault.detail.contains(&format!("tcp {} did not answer", machine.address)), "{fault}");
+    assert_eq!(unknown(power.probe(Time(5_100), &wake).await).code, FaultCode::TimedOut);
+    assert_eq!(not_done(power.probe(Time(9_000), &wake).await).code, FaultCode::TimedOut, "power alone is no answer later either");
+    machine.set(true);
+    assert!(done(power.probe(Time(9_100), &wake).await).observed.contains("tcp"));
+
+    machine.set(false);
+    told.store(0, Ordering::SeqCst);
+    let mut alone = node;
+    alone.as_object_mut().unwrap().remove("probe");
+    let (_dir, power) = build(alone);
+    assert!(done(power.apply(Time(5_000), &wake).await).observed.contains("watts answered"), "there is nobody else");
+}
+
+#[tokio::test]
 async fn a_learned_deadline_is_shorter_than_the_default_and_a_configured_one_stands() {
     let machine = Machine::new(false);
     let agent = Server::start(|_, _| answer(200, json!({}))).await;
