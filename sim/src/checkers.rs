@@ -360,7 +360,7 @@ impl Checkers {
         let by_policy = self.books.rulings.get(&action.id).is_some_and(|ruled| ruled.origin.policy().is_some());
         if takes_power && by_policy && plant.judge(&op).worth != Worth::Useful {
             let of_policy = self.books.policy_of(action.id);
-            let targets = self.books.targets_within(&of_policy, &action.verb, at, Span::from_mins(20)) + 1;
+            let targets = self.books.others_within(action, at, Span::from_mins(20)) + 1;
             if targets >= 3 {
                 self.broken(at, "mass", format!("{what}: policy {of_policy} takes the power of {targets} targets within 20m"));
             }

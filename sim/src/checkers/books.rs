@@ -255,9 +255,12 @@ impl Books {
         self.sent.iter().filter(|(then, sent)| *sent == class && at.since(*then) < window).count()
     }
 
-    pub fn targets_within(&self, policy: &str, verb: &Verb, at: Time, window: Span) -> usize {
+    /// On how many other targets an action's policy did the same within a window: a second try on the same one is none.
+    pub fn others_within(&self, action: &Action, at: Time, window: Span) -> usize {
+        let Some(own) = self.rulings.get(&action.id).map(|ruled| &ruled.symptom) else { return 0 };
         let of = |(symptom, sent): (&Symptom, &VecDeque<(Time, Verb, Class)>)| {
-            symptom.0 == policy && sent.iter().any(|(then, by, _)| by == verb && at.since(*then) < window)
+            let other = symptom.0 == own.0 && symptom != own;
+            other && sent.iter().any(|(then, by, _)| *by == action.verb && at.since(*then) < window)
         };
         self.sent_for.iter().filter(|entry| of(*entry)).count()
     }
