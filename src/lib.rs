@@ -18,7 +18,7 @@ pub mod journal;
 pub mod live;
 pub mod own_base;
 pub mod playbooks;
-pub mod policy_test;
+pub mod policy;
 pub mod readiness;
 pub mod replay;
 pub mod rules;

@@ -156,9 +156,9 @@ pub enum Command {
     /// Show configuration, schema or reference
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// List policies, or run their tests
+    /// Write, check, test, backtest and compare policies
     #[command(subcommand)]
-    Policy(PolicyCommand),
+    Policy(crate::policy::args::PolicyCommand),
     /// Tell what works, what is missing, and how to fix it
     Doctor,
     /// Print the Kubernetes rights that the configured actuators need, as YAML for `kubectl apply -f -`
@@ -324,18 +324,6 @@ pub enum ConfigCommand {
     Reference,
     /// Print the configuration in force, defaults included, without secrets
     Show,
-}
-
-/// About policies.
-#[derive(Debug, Subcommand)]
-pub enum PolicyCommand {
-    /// List the policies that would be loaded
-    List,
-    /// Run policies' tests
-    Test {
-        /// `*.test.yaml` files, or folders of them [default: the configured policy folder, ./policies]
-        paths: Vec<PathBuf>,
-    },
 }
 
 #[cfg(test)]

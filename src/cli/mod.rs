@@ -7,10 +7,10 @@
 
 mod acting;
 mod asking;
-mod show;
+pub(crate) mod show;
 mod tools;
 
-pub(crate) use tools::{read_once, source_of};
+pub(crate) use tools::{configured, read_once, source_of, with_big_stack};
 
 pub mod args;
 pub mod place;
@@ -96,7 +96,7 @@ pub async fn run(cli: Cli) -> Ended {
         Command::Journal(command) => tools::journal(&place, command, json).await,
         Command::Sensors(command) => tools::sensors(place, command, json).await,
         Command::Config(command) => tools::config(place, &command),
-        Command::Policy(command) => tools::policy(place, &command, json),
+        Command::Policy(command) => crate::policy::run(place, command, json).await,
         Command::Doctor => tools::doctor(place, json).await,
         Command::Rbac(args) => rbac::rbac(place, &args, json),
         Command::Demo(args) => demo(args, json).await,

@@ -1,8 +1,8 @@
-//! Commands that need no daemon: run, check, replay, journal, sensors, configuration, policies, doctor.
+//! Commands that need no daemon: run, check, replay, journal, sensors, configuration, doctor.
 //!
 //! Deliberately absent: writing anything but a backup. An editor breaks this by opening the journal for writing here.
 
-use super::args::{ConfigCommand, JournalCommand, PolicyCommand, SensorsCommand};
+use super::args::{ConfigCommand, JournalCommand, SensorsCommand};
 use super::place::Place;
 use super::show::{self, health_name};
 use super::{Ended, Exit};
@@ -10,20 +10,20 @@ use crate::config::{Config, SensorConfig};
 use crate::daemon;
 use crate::doctor::{self, Level};
 use crate::journal::JournalReader;
-use crate::{policy_test, replay, rules, sensing};
+use crate::{replay, sensing};
 use anyhow::{Context, anyhow};
 use homeostat_kernel::STACK_BYTES_MIN;
 use homeostat_model::{Entry, Health, Observation, SeriesKey, Time};
 use serde_json::json;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// How often `journal tail --follow` looks.
 const FOLLOW_EVERY: Duration = Duration::from_millis(500);
 
 /// The configuration, or its problems.
-fn configured(place: Place) -> anyhow::Result<(Config, PathBuf)> {
+pub(crate) fn configured(place: Place) -> anyhow::Result<(Config, PathBuf)> {
     Ok((place.config?, place.data))
 }
 
@@ -34,7 +34,7 @@ pub(super) async fn run(place: Place, listen: Option<SocketAddr>) -> Ended {
 }
 
 /// Policies run on the caller's thread and may nest deep.
-fn with_big_stack<T: Send>(work: impl FnOnce() -> T + Send) -> anyhow::Result<T> {
+pub(crate) fn with_big_stack<T: Send>(work: impl FnOnce() -> T + Send) -> anyhow::Result<T> {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().stack_size(STACK_BYTES_MIN).spawn_scoped(scope, work)?;
         thread.join().map_err(|_| anyhow!("a defect of ours ended this; the message above says where"))
@@ -247,73 +247,4 @@ pub(super) fn config(place: Place, command: &ConfigCommand) -> Ended {
         }
     }
     Ok(Exit::Ok)
-}
-
-/// `homeostat policy …`
-pub(super) fn policy(place: Place, command: &PolicyCommand, json: bool) -> Ended {
-    match command {
-        PolicyCommand::List => list_policies(place, json),
-        PolicyCommand::Test { paths } => test_policies(place, paths, json),
-    }
-}
-
-fn list_policies(place: Place, json: bool) -> Ended {
-    let (config, _) = configured(place)?;
-    let policies = rules::policies(&config)?;
-    let doc = |text: &str| text.lines().find_map(|line| line.strip_prefix("//!")).unwrap_or("").trim().to_owned();
-    if json {
-        show::json(&policies.iter().map(|p| json!({ "policy": p.id, "path": p.path, "doc": doc(&p.text) })).collect::<Vec<_>>())?;
-    } else {
-        println!(
-            "{}",
-            show::table(&["policy", "path", "for"], policies.iter().map(|p| vec![p.id.to_string(), p.path.clone(), doc(&p.text)]))
-        );
-    }
-    Ok(Exit::Ok)
-}
-
-/// Files as given, and the tests of given folders.
-fn test_files(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for path in paths {
-        if !path.is_dir() {
-            files.push(path.clone());
-            continue;
-        }
-        let entries = std::fs::read_dir(path).with_context(|| format!("the folder {} cannot be read", path.display()))?;
-        let found = entries.filter_map(|entry| entry.ok().map(|entry| entry.path()));
-        files.extend(found.filter(|path| path.to_string_lossy().ends_with(".test.yaml")));
-    }
-    files.sort();
-    anyhow::ensure!(!files.is_empty(), "there is no `*.test.yaml`; name files or folders");
-    Ok(files)
-}
-
-fn test_policies(place: Place, paths: &[PathBuf], json: bool) -> Ended {
-    let (config, _) = configured(place)?;
-    let own = config.policies.dir.clone().unwrap_or_else(|| Path::new("policies").into());
-    let files = test_files(if paths.is_empty() { std::slice::from_ref(&own) } else { paths })?;
-    let specs = doctor::actuator_specs(&config).map_err(|problems| anyhow!(problems.join("\n")))?;
-    let (mut passed, mut failed, mut rows) = (0, 0, Vec::new());
-    for file in &files {
-        let failures = match with_big_stack(|| policy_test::run_file(file, &specs))? {
-            Ok(report) => {
-                passed += report.passed;
-                report.failures
-            }
-            Err(error) => vec![format!("cannot be run: {error:#}")],
-        };
-        failed += failures.len();
-        if !json {
-            println!("{:<5} {}", if failures.is_empty() { "ok" } else { "FAIL" }, file.display());
-            failures.iter().for_each(|failure| println!("      {}", show::clean(failure)));
-        }
-        rows.push(json!({ "file": file, "failures": failures }));
-    }
-    if json {
-        show::json(&json!({ "passed": passed, "failed": failed, "files": rows }))?
-    } else {
-        println!("{passed} passed, {failed} failed")
-    }
-    Ok(if failed > 0 { Exit::Failed } else { Exit::Ok })
 }
