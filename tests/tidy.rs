@@ -71,6 +71,7 @@ fn crates_import_in_one_direction() {
         ("homeostat-sensors", &["homeostat-model"]),
         ("homeostat-actuators", &["homeostat-model"]),
         ("homeostat-sim", &["homeostat-model", "homeostat-kernel"]),
+        ("homeostat-authoring", &["homeostat-model", "homeostat-kernel", "homeostat-sim"]),
         ("homeostat-kube-face", &["homeostat-model"]),
         ("homeostat-faces", &["homeostat-model", "homeostat-sim", "homeostat-kube-face"]),
         (
@@ -80,6 +81,7 @@ fn crates_import_in_one_direction() {
                 "homeostat-kernel",
                 "homeostat-sensors",
                 "homeostat-actuators",
+                "homeostat-authoring",
                 "homeostat-sim",
                 "homeostat-kube-face",
                 "homeostat-faces",

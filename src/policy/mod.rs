@@ -1,16 +1,16 @@
 //! Writing policies: everything between an idea and a policy that has earned to run.
 //!
-//! `args` (what can be said), `suite` (tests beside policies). Deliberately absent: a second way to evaluate, rule or judge; every
+//! `args` (what can be said); the work is done in the crate `authoring`. Deliberately absent: a second way to evaluate, rule or judge; every
 //! command here feeds the production kernel and looks at what it says. An editor breaks this by letting anything here act.
 
 pub mod args;
-pub mod suite;
 
 use crate::cli::place::Place;
 use crate::cli::{Ended, Exit, configured, show, with_big_stack};
 use crate::{doctor, rules};
 use anyhow::{Context, anyhow};
 use args::PolicyCommand;
+use homeostat_authoring::suite;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 

@@ -1,6 +1,6 @@
 //! Every shipped policy keeps its promises: each `policies/*.test.yaml`, and each of a lab, is run through the production kernel.
 
-use homeostat::policy::suite::run_file;
+use homeostat_authoring::suite::run_file;
 use homeostat_model::{ActuatorSpec, ArgKind, ArgSpec, Class, Span, VerbSpec};
 use std::path::{Path, PathBuf};
 
