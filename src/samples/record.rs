@@ -241,6 +241,7 @@ fn code_number(code: FaultCode) -> u8 {
         FaultCode::NeverStarted => 7,
         FaultCode::Failed => 8,
         FaultCode::Internal => 9,
+        FaultCode::HalfDone => 10,
     }
 }
 
@@ -256,6 +257,7 @@ fn code_of(number: u8) -> Result<FaultCode, Broken> {
         7 => FaultCode::NeverStarted,
         8 => FaultCode::Failed,
         9 => FaultCode::Internal,
+        10 => FaultCode::HalfDone,
         _ => return Err(Broken("a fault's code is unknown")),
     })
 }

@@ -297,7 +297,7 @@ fn any_number() -> impl Strategy<Value = u32> {
 
 fn any_fault() -> impl Strategy<Value = Fault> {
     use FaultCode::*;
-    let codes = vec![Unreachable, TimedOut, Denied, Malformed, Conflict, Limit, NotFound, NeverStarted, Failed, Internal];
+    let codes = vec![Unreachable, TimedOut, Denied, Malformed, Conflict, Limit, NotFound, NeverStarted, Failed, Internal, HalfDone];
     (prop::sample::select(codes), any_text(), any_text()).prop_map(|(code, doing, detail)| Fault::new(code, doing, detail))
 }
 

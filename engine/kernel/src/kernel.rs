@@ -11,6 +11,7 @@ mod loading;
 mod planning;
 mod running;
 mod steps;
+mod undoing;
 mod view;
 mod wishes;
 

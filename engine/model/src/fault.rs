@@ -25,6 +25,8 @@ pub enum FaultCode {
     NeverStarted,
     /// It ran and said that it failed.
     Failed,
+    /// It is surely not done, but a part of it was and stays until it is taken back: `revert` does that.
+    HalfDone,
     /// A defect of our own (a panic that was caught).
     Internal,
 }
@@ -42,6 +44,7 @@ impl FaultCode {
             FaultCode::NotFound => "not_found",
             FaultCode::NeverStarted => "never_started",
             FaultCode::Failed => "failed",
+            FaultCode::HalfDone => "half_done",
             FaultCode::Internal => "internal",
         }
     }

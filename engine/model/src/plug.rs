@@ -144,7 +144,8 @@ pub trait Actuator: Send + Sync {
     }
     /// Does it, at most once per id, not after the lease. `now` is the moment of the call.
     fn apply<'a>(&'a self, now: Time, action: &'a Action) -> BoxFuture<'a, Outcome>;
-    /// Tells whether it is done. `NotDone` with [`crate::FaultCode::NeverStarted`] means that nothing has left this machine.
+    /// Tells whether it is done. `NotDone` with [`crate::FaultCode::NeverStarted`] means that nothing has left this machine,
+    /// with [`crate::FaultCode::HalfDone`] that a part was done and stays until `revert`. It changes nothing itself.
     fn probe<'a>(&'a self, now: Time, action: &'a Action) -> BoxFuture<'a, Outcome>;
     /// Takes it back.
     fn revert<'a>(&'a self, now: Time, action: &'a Action, receipt: &'a Receipt) -> BoxFuture<'a, Outcome>;

@@ -1,12 +1,11 @@
 //! Runs of playbooks: what is done next. Every move is a record first, so a run goes on after a crash where its journal ends.
 //!
-//! Forward: a step begins when all that it comes after have ended, is wished like any action (the guards rule on it), and has ended
-//! well when its outcome is `Done` and its `verify` came true. Back: in reverse order, one at a time; what cannot be taken back, or
-//! of which nobody knows whether it was done, leaves the run *stuck*, which blocks its targets until a person releases it. An editor
-//! breaks this by undoing while something is still in flight, or by taking `Unknown` for `NotDone`.
+//! A step begins when all that it comes after have ended, is wished like any action (the guards rule on it), and has ended well when
+//! its outcome is `Done` and its `verify` came true. The way back is in `undoing.rs`. An editor breaks this by turning back while
+//! something is still in flight, or by taking `Unknown` for `NotDone`.
 
+use super::undoing::REVERT_WAIT;
 use super::{Kernel, Timer};
-use crate::effect::{Effect, Reverting};
 use crate::ledger::{ActionState, Phase, Run, StepPhase};
 use crate::playbook::{compile, params_of, undo_of};
 use homeostat_model::playbook::{APPROVE, OnFailure, PLAYBOOK, Step, Undo, WAIT};
@@ -20,12 +19,6 @@ const MOVES_MAX: usize = 512;
 const LOOK_AGAIN: Span = Span::from_mins(1);
 /// What a guard holds is asked again after this long, whatever the guard said.
 const HELD_AGAIN: Span = Span::from_secs(10);
-/// How long the actuator may take to answer that it took something back, beyond the action's own timeout.
-const REVERT_GRACE: Span = Span::from_secs(60);
-/// How often taking back is tried, where the actuator says that nothing was started.
-const REVERTS_MAX: u32 = 3;
-/// The wait between two such tries.
-const REVERT_WAIT: Span = Span::from_secs(30);
 
 /// How one instance of a step stands.
 enum Standing {
@@ -116,7 +109,7 @@ impl Kernel {
         self.stir_run_of(id);
     }
 
-    fn moved(&mut self, run: ActionId, step: RunMove) {
+    pub(super) fn moved(&mut self, run: ActionId, step: RunMove) {
         self.record(Record::Run { run, step });
         self.stir(run);
     }
@@ -153,7 +146,7 @@ impl Kernel {
             return;
         };
         let waits = run.playbook.steps.iter().flat_map(|step| self.waits(run, step));
-        let at = waits.chain([run.deadline(), self.now + LOOK_AGAIN]).filter(|at| *at > self.now).min();
+        let at = waits.chain([run.deadline(), self.now + LOOK_AGAIN]).chain(run.undo_by).filter(|at| *at > self.now).min();
         if let Some(at) = at {
             self.timers.insert((at, Timer::Run(id)));
             self.run_wakes.insert(id, at);
@@ -251,16 +244,16 @@ impl Kernel {
         }
     }
 
-    fn actions_of<'a>(&'a self, run: &'a Run) -> impl DoubleEndedIterator<Item = &'a ActionState> {
+    pub(super) fn actions_of<'a>(&'a self, run: &'a Run) -> impl DoubleEndedIterator<Item = &'a ActionState> {
         run.actions.iter().filter_map(|id| self.ledger.action(*id))
     }
 
-    fn in_flight(&self, run: &Run) -> bool {
+    pub(super) fn in_flight(&self, run: &Run) -> bool {
         self.actions_of(run).any(|state| state.phase.is_running() && state.proposal.verb.as_str() != WAIT)
     }
 
     /// Closes the run's wishes that were not sent.
-    fn close_waiting(&mut self, run: &Run, why: &str) {
+    pub(super) fn close_waiting(&mut self, run: &Run, why: &str) {
         let waiting: Vec<Proposal> = self.actions_of(run).filter(|s| s.phase.is_open()).map(|s| s.proposal.clone()).collect();
         for proposal in &waiting {
             self.close_open(crate::ledger::symptom_of(proposal), &Default::default(), why);
@@ -333,7 +326,7 @@ impl Kernel {
         }
     }
 
-    fn newest(&self, run: &Run, step: &Step, instance: usize, back: bool) -> Option<&ActionState> {
+    pub(super) fn newest(&self, run: &Run, step: &Step, instance: usize, back: bool) -> Option<&ActionState> {
         let of_run = run.actions.iter().rev().filter_map(|id| self.ledger.action(*id));
         of_run.into_iter().find(|state| is_part(&state.proposal.origin, &step.id, instance, back))
     }
@@ -375,126 +368,6 @@ impl Kernel {
         }
     }
 
-    /// Takes the run back by one move.
-    fn move_back(&mut self, run: &Run) -> bool {
-        if self.in_flight(run) && !self.undoing_something(run) {
-            return false;
-        }
-        let failed = run.taken_back.values().any(|worked| !worked);
-        let next = self.actions_of(run).rev().find(|state| needs_taking_back(state) && !run.taken_back.contains_key(&state.id));
-        let Some(state) = next.filter(|_| !failed) else {
-            let why = run.undoing.as_ref().map_or_else(String::new, |(_, why)| why.clone());
-            let end = if failed { RunEnd::Stuck } else { RunEnd::Undone };
-            self.moved(run.id, RunMove::Ended { end, why });
-            self.tell_of_end(run.id);
-            return true;
-        };
-        let state = state.clone();
-        let Origin::Playbook { step, instance, .. } = &state.proposal.origin else { return false };
-        let Some(step) = run.playbook.step(step).cloned() else { return false };
-        if let Some(moved) = self.take_back(run, &step, *instance as usize, &state) {
-            self.moved(run.id, moved);
-            return true;
-        }
-        false
-    }
-
-    fn undoing_something(&self, run: &Run) -> bool {
-        let flying = self.actions_of(run).filter(|state| state.phase.is_running() && state.proposal.verb.as_str() != WAIT);
-        flying.into_iter().all(|state| matches!(state.proposal.origin, Origin::Playbook { undo: true, .. }))
-    }
-
-    /// What taking one action back has come to; `None`: not over yet.
-    fn take_back(&mut self, run: &Run, step: &Step, instance: usize, state: &ActionState) -> Option<RunMove> {
-        let action = state.id;
-        let not = |why: String| Some(RunMove::NotTakenBack { action, why });
-        if let Some(reverting) = &state.reverting {
-            return match &reverting.outcome {
-                Some(Outcome::Done(receipt)) => Some(RunMove::TakenBack { action, how: receipt.observed.clone() }),
-                Some(Outcome::NotDone(fault)) if fault.code == FaultCode::NeverStarted && reverting.tries < REVERTS_MAX => {
-                    if self.now >= reverting.sent_at + REVERT_WAIT {
-                        self.send_back(state);
-                    }
-                    None
-                }
-                Some(Outcome::NotDone(fault) | Outcome::Unknown(fault)) => not(fault.to_string()),
-                // The answer was lost with the engine: asking again is safe, an actuator takes back at most once and says what it knows.
-                None if self.ledger.started_at().is_some_and(|at| reverting.sent_at < at) => {
-                    self.send_back(state);
-                    None
-                }
-                None => {
-                    let timeout = state.action.as_ref().map_or(Span::ZERO, |action| action.timeout);
-                    let over = self.now > reverting.sent_at + timeout + REVERT_GRACE;
-                    if over { not("the actuator did not answer".into()) } else { None }
-                }
-            };
-        }
-        let spec = self.arbiter.verb(&state.proposal.verb).cloned();
-        match undo_of(step, spec.as_ref()) {
-            Undo::Nothing => Some(RunMove::TakenBack { action, how: "there is nothing to take back".into() }),
-            _ if matches!(state.phase, Phase::Closed { .. }) => not(format!("nobody can tell whether it was done: {}", said(state))),
-            Undo::Revert if spec.is_none_or(|spec| !spec.revertible) => not("its actuator cannot take it back".into()),
-            Undo::Revert => {
-                self.send_back(state);
-                None
-            }
-            Undo::By(by) => self.take_back_by(run, step, instance, action, &by),
-        }
-    }
-
-    fn take_back_by(
-        &mut self,
-        run: &Run,
-        step: &Step,
-        instance: usize,
-        action: ActionId,
-        by: &homeostat_model::playbook::UndoBy,
-    ) -> Option<RunMove> {
-        let not = |why: String| Some(RunMove::NotTakenBack { action, why });
-        let each = run.instances(&step.id).get(instance).cloned().unwrap_or_default();
-        let known = self.newest(run, step, instance, true).map(|state| (state.phase, state.moved_at, said(state), state.ruling.clone()));
-        let wish_again = match &known {
-            None => true,
-            Some((Phase::Deferred { until }, ..)) => *until <= self.now,
-            Some((Phase::Closed { closing: Closing::Gone }, ..)) => true,
-            Some((Phase::NotDone { .. }, at, ..)) => {
-                let tries =
-                    self.actions_of(run).filter(|s| s.action.is_some() && is_part(&s.proposal.origin, &step.id, instance, true)).count();
-                (tries as u32) < REVERTS_MAX && self.now >= *at + REVERT_WAIT
-            }
-            _ => false,
-        };
-        if wish_again {
-            return match self.undo_proposal(run, step, instance, &each, by) {
-                Ok(proposal) => {
-                    self.wish(proposal);
-                    None
-                }
-                Err(why) => not(why),
-            };
-        }
-        let (phase, _, said, ruling) = known?;
-        let tries = self.actions_of(run).filter(|s| s.action.is_some() && is_part(&s.proposal.origin, &step.id, instance, true)).count();
-        match phase {
-            Phase::Done => Some(RunMove::TakenBack { action, how: said }),
-            Phase::NotDone { .. } if (tries as u32) < REVERTS_MAX => None,
-            Phase::NotDone { .. } | Phase::Closed { .. } => not(said),
-            Phase::Denied | Phase::Shadowed => {
-                not(ruling.decided_by().map_or_else(String::new, |reason| format!("{}: {}", reason.guard, reason.text)))
-            }
-            _ => None,
-        }
-    }
-
-    /// Tells the actuator to take an action back; the intent is in the ledger before the effect is queued.
-    fn send_back(&mut self, state: &ActionState) {
-        let Some(reverting) = Reverting::of(state) else { return };
-        let effect = Effect::Revert(reverting);
-        self.ledger.apply_record(self.now, &effect.record());
-        self.effects.push_back(effect);
-    }
-
     /// Fresh samples: where a step's steady state has broken, it is taken back at once.
     pub(super) fn watch_steady(&mut self) {
         let mut broken = Vec::new();
@@ -529,7 +402,7 @@ impl Kernel {
     }
 
     /// A run that has ended settles its own action, and people hear of it where it did not end well.
-    fn tell_of_end(&mut self, id: ActionId) {
+    pub(super) fn tell_of_end(&mut self, id: ActionId) {
         let Some((_, end, why)) = self.ledger.run(id).and_then(|run| run.end.clone()) else { return };
         let title =
             self.ledger.action(id).map_or_else(|| id.to_string(), |s| format!("{id}: {} on {}", s.proposal.verb, s.proposal.target));
@@ -552,19 +425,11 @@ impl Kernel {
     }
 }
 
-/// Whether something may have to be taken back: it was done, or nobody knows, or it was told to stop while it ran.
-fn needs_taking_back(state: &ActionState) -> bool {
-    let forward = matches!(state.proposal.origin, Origin::Playbook { undo: false, .. });
-    let surely_not = matches!(state.phase, Phase::NotDone { .. });
-    let left = matches!(state.phase, Phase::Done | Phase::Closed { closing: Closing::Unresolved }) || state.reverting.is_some();
-    forward && left && !surely_not
-}
-
-fn is_part(origin: &Origin, id: &str, number: usize, back: bool) -> bool {
+pub(super) fn is_part(origin: &Origin, id: &str, number: usize, back: bool) -> bool {
     matches!(origin, Origin::Playbook { step, instance, undo, .. } if step == id && *instance as usize == number && *undo == back)
 }
 
-fn said(state: &ActionState) -> String {
+pub(super) fn said(state: &ActionState) -> String {
     match &state.outcome {
         Some(Outcome::Done(receipt)) => receipt.observed.clone(),
         Some(Outcome::NotDone(fault) | Outcome::Unknown(fault)) => fault.to_string(),

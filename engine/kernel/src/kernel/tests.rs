@@ -10,3 +10,4 @@ mod lessons;
 mod recovery;
 mod retrace;
 mod runs;
+mod runs_back;

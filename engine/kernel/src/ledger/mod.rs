@@ -244,7 +244,11 @@ impl Ledger {
             Event::Distrusted { reason } => self.set_hands_off(at, "engine", reason),
             Event::Ordered(ordered) => match &ordered.command {
                 Command::Pause { reason } => self.set_hands_off(at, &ordered.by, reason),
-                Command::Resume => self.hands_off = None,
+                Command::Resume => {
+                    if let Some(off) = self.hands_off.take() {
+                        self.hands_were_off(off.since, at);
+                    }
+                }
                 Command::Unlock { policy, symptom } => {
                     self.attempts.retain(|(p, s), _| p != policy || !(symptom.is_empty() || s == symptom));
                 }

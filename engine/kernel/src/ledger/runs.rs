@@ -1,6 +1,6 @@
 //! Runs of playbooks: how far each one is, derived from records alone.
 //!
-//! Deliberately absent: what to do next (`kernel/running.rs`). An editor breaks this by keeping anything here that is not read back
+//! Deliberately absent: what to do next (`kernel/running.rs`, `kernel/undoing.rs`). An editor breaks this by keeping anything here that is not read back
 //! from the journal: a run must survive a crash at any of its entries.
 
 use super::{ActionState, Ledger};
@@ -66,8 +66,12 @@ pub struct Run {
     pub each: BTreeMap<String, Vec<String>>,
     /// Since when and why it is taken back.
     pub undoing: Option<(Time, String)>,
+    /// By when all must be taken back.
+    pub undo_by: Option<Time>,
     /// What became of taking each action back: whether it worked.
     pub taken_back: BTreeMap<ActionId, bool>,
+    /// Why what was not taken back was not.
+    pub left: BTreeMap<ActionId, String>,
     /// Its steps' actions, in the order in which they were wished.
     pub actions: Vec<ActionId>,
     /// How and when it ended.
@@ -108,8 +112,10 @@ impl Run {
 pub struct Reverting {
     /// When it was sent last.
     pub sent_at: Time,
-    /// How often.
+    /// How often, since the action itself has landed.
     pub tries: u32,
+    /// It was sent while the action itself was under way: the action may have landed after it, so it is not the last word.
+    pub is_early: bool,
     /// What the actuator said.
     pub outcome: Option<Outcome>,
 }
@@ -173,7 +179,9 @@ impl Ledger {
                 steps: BTreeMap::new(),
                 each: BTreeMap::new(),
                 undoing: None,
+                undo_by: None,
                 taken_back: BTreeMap::new(),
+                left: BTreeMap::new(),
                 actions: Vec::new(),
                 end: None,
                 released: false,
@@ -195,9 +203,15 @@ impl Ledger {
             RunMove::Skipped { step, .. } => drop(run.steps.insert(step, StepPhase::Skipped)),
             RunMove::Finished { step } => drop(run.steps.insert(step, StepPhase::Done)),
             RunMove::Failed { step, why } => drop(run.steps.insert(step, StepPhase::Failed { why })),
-            RunMove::Undoing { why } => run.undoing = Some((at, why)),
+            RunMove::Undoing { why } => {
+                run.undoing = Some((at, why));
+                run.undo_by = Some(at + run.playbook.timeout);
+            }
             RunMove::TakenBack { action, .. } => drop(run.taken_back.insert(action, true)),
-            RunMove::NotTakenBack { action, .. } => drop(run.taken_back.insert(action, false)),
+            RunMove::NotTakenBack { action, why } => {
+                run.taken_back.insert(action, false);
+                run.left.insert(action, why);
+            }
             RunMove::Ended { end, why } => run.end = Some((at, end, why)),
         }
     }
@@ -206,8 +220,8 @@ impl Ledger {
         if let Record::Revert { action, .. } = record
             && let Some(state) = self.actions.get_mut(action)
         {
-            let tries = state.reverting.as_ref().map_or(0, |reverting| reverting.tries) + 1;
-            state.reverting = Some(Reverting { sent_at: at, tries, outcome: None });
+            let tries = state.reverting.as_ref().filter(|reverting| !reverting.is_early).map_or(0, |reverting| reverting.tries) + 1;
+            state.reverting = Some(Reverting { sent_at: at, tries, is_early: state.phase.is_running(), outcome: None });
             state.say(at, format!("told to take it back, attempt {tries}"));
         }
     }
@@ -239,6 +253,15 @@ impl Ledger {
     pub(super) fn release(&mut self, id: ActionId) {
         if let Some(run) = self.runs.get_mut(&id).filter(|run| run.is_stuck()) {
             run.released = true;
+        }
+    }
+
+    /// Nothing could be taken back while hands were off: that time does not count.
+    pub(super) fn hands_were_off(&mut self, since: Time, at: Time) {
+        for run in self.runs.values_mut().filter(|run| run.end.is_none()) {
+            if let (Some(by), Some((began, _))) = (run.undo_by.as_mut().filter(|by| **by > since), &run.undoing) {
+                *by = *by + at.since(since.max(*began));
+            }
         }
     }
 

@@ -6,12 +6,12 @@ use homeostat_model::playbook::Playbook;
 use homeostat_model::{ActionId, Args, Command, EntryBody, Event, Fault, FaultCode, Outcome, Receipt, Record, RuleSet, RunEnd};
 use std::collections::{BTreeMap, BTreeSet};
 
-fn playbook(value: serde_json::Value) -> Playbook {
+pub(super) fn playbook(value: serde_json::Value) -> Playbook {
     serde_json::from_value(value).unwrap()
 }
 
 /// Cordon, drain, sleep; each proves itself or is taken back.
-fn sleep() -> Playbook {
+pub(super) fn sleep() -> Playbook {
     playbook(serde_json::json!({
         "id": "node-sleep", "doc": "Puts a node to sleep gracefully.", "target_kinds": ["node"], "timeout": "10m",
         "opposite": "power.wake",
@@ -26,11 +26,11 @@ fn sleep() -> Playbook {
     }))
 }
 
-fn with(playbooks: Vec<Playbook>) -> RuleSet {
+pub(super) fn with(playbooks: Vec<Playbook>) -> RuleSet {
     RuleSet { playbooks, ..rules(easy(), &[]) }
 }
 
-fn lab(playbooks: Vec<Playbook>) -> Lab {
+pub(super) fn lab(playbooks: Vec<Playbook>) -> Lab {
     let mut lab = Lab::empty();
     lab.event(0, Event::Started { generation: 1, build: "test".into(), seed: 1 });
     let said = lab.event(0, Event::Loaded(Box::new(with(playbooks))));
@@ -38,26 +38,26 @@ fn lab(playbooks: Vec<Playbook>) -> Lab {
     lab
 }
 
-fn wish(verb: &str, target: &str) -> Command {
+pub(super) fn wish(verb: &str, target: &str) -> Command {
     Command::Wish { verb: verb.into(), target: target.into(), args: Args::new(), because: "a test".into() }
 }
 
 /// The far end: what it says to each verb, and what it was told.
 #[derive(Clone, Default)]
-struct Far {
-    /// `fails`, `hangs`, `stays` (cannot be taken back); everything else is done.
+pub(super) struct Far {
+    /// `fails`, `hangs`, `half` (hangs, and is half done), `stays` (cannot be taken back); everything else is done.
     moods: BTreeMap<&'static str, &'static str>,
-    applied: BTreeMap<ActionId, u32>,
-    told: Vec<String>,
+    pub(super) applied: BTreeMap<ActionId, u32>,
+    pub(super) told: Vec<String>,
     reverted: BTreeSet<ActionId>,
 }
 
 impl Far {
-    fn with(moods: &[(&'static str, &'static str)]) -> Far {
+    pub(super) fn with(moods: &[(&'static str, &'static str)]) -> Far {
         Far { moods: moods.iter().copied().collect(), ..Far::default() }
     }
 
-    fn answer(&mut self, record: &Record, verbs: &BTreeMap<ActionId, String>) -> Option<Event> {
+    pub(super) fn answer(&mut self, record: &Record, verbs: &BTreeMap<ActionId, String>) -> Option<Event> {
         let done = |what: &str| Outcome::Done(Receipt { observed: what.into(), undo: BTreeMap::new() });
         let fault = |code, what: &str| Fault::new(code, "far", what);
         match record {
@@ -67,7 +67,7 @@ impl Far {
                 self.told.push(action.verb.to_string());
                 match self.moods.get(action.verb.as_str()) {
                     Some(&"fails") => Some(Event::Settled(action.id, Outcome::NotDone(fault(FaultCode::Failed, "no")))),
-                    Some(&"hangs") => None,
+                    Some(&"hangs" | &"half") => None,
                     _ => Some(Event::Settled(action.id, done("done"))),
                 }
             }
@@ -77,6 +77,7 @@ impl Far {
                     (false, _) => Outcome::NotDone(fault(FaultCode::NeverStarted, "never heard of it")),
                     (true, Some(&"hangs")) => Outcome::Unknown(fault(FaultCode::TimedOut, "who knows")),
                     (true, Some(&"fails")) => Outcome::NotDone(fault(FaultCode::Failed, "no")),
+                    (true, Some(&"half")) => Outcome::NotDone(fault(FaultCode::HalfDone, "half of it stays")),
                     (true, _) => done("probed"),
                 };
                 Some(Event::Settled(*action, outcome))
@@ -97,7 +98,7 @@ impl Far {
 }
 
 /// Brings what the kernel asked for to the far end, from entry `from` on, until it asks for nothing more.
-fn serve(lab: &mut Lab, far: &mut Far, second: i64, mut from: usize) {
+pub(super) fn serve(lab: &mut Lab, far: &mut Far, second: i64, mut from: usize) {
     let mut verbs: BTreeMap<ActionId, String> = BTreeMap::new();
     for (_, body) in &lab.entries {
         if let EntryBody::Effect(Record::Act { action, .. }) = body {
@@ -118,7 +119,7 @@ fn serve(lab: &mut Lab, far: &mut Far, second: i64, mut from: usize) {
     }
 }
 
-fn live(lab: &mut Lab, far: &mut Far, seconds: std::ops::Range<i64>, watts: f64) {
+pub(super) fn live(lab: &mut Lab, far: &mut Far, seconds: std::ops::Range<i64>, watts: f64) {
     for second in seconds.step_by(15) {
         let from = lab.entries.len();
         lab.observe(second, &[("watts{node='m'}", watts), ("errors{node='m'}", 0.0)]);
@@ -126,7 +127,7 @@ fn live(lab: &mut Lab, far: &mut Far, seconds: std::ops::Range<i64>, watts: f64)
     }
 }
 
-fn end(lab: &Lab) -> Option<(RunEnd, String)> {
+pub(super) fn end(lab: &Lab) -> Option<(RunEnd, String)> {
     lab.kernel.ledger().runs().next_back().and_then(|run| run.end.clone()).map(|(_, end, why)| (end, why))
 }
 
@@ -135,7 +136,7 @@ fn steps(lab: &Lab) -> BTreeMap<String, &'static str> {
     run.playbook.steps.iter().map(|step| (step.id.clone(), run.phase(step).name())).collect()
 }
 
-fn begin(lab: &mut Lab, far: &mut Far, second: i64, verb: &str, target: &str) {
+pub(super) fn begin(lab: &mut Lab, far: &mut Far, second: i64, verb: &str, target: &str) {
     let from = lab.entries.len();
     lab.order(second, wish(verb, target));
     serve(lab, far, second, from);
@@ -304,7 +305,10 @@ fn a_broken_steady_state_takes_the_step_back_at_the_very_reading() {
     assert!(said.iter().any(|text| text.ends_with(" revert")), "{said:?}");
     let last = lab.kernel.ledger().actions().next_back().unwrap().id;
     lab.event(316, Event::Reverted(last, Outcome::Done(Receipt::default())));
+    let from = lab.entries.len();
     lab.done(317, last.0);
+    // It landed after that answer, so it is told again.
+    serve(&mut lab, &mut far, 317, from);
     let (how, why) = end(&lab).unwrap();
     assert_eq!(how, RunEnd::Undone);
     assert!(why.contains("steady state broke"), "{why}");
@@ -343,6 +347,31 @@ fn a_run_that_takes_too_long_is_taken_back() {
     assert!(end(&lab).unwrap().1.contains("not finished within"), "{:?}", end(&lab));
 }
 
+/// The engine again, with the journal cut after that many entries, and what the far end has seen by then: everything that was sent,
+/// the last effect perhaps not. The second of the new start comes third.
+pub(super) fn cut_at(
+    whole: &Lab,
+    cut: usize,
+    last_was_sent: bool,
+    moods: &[(&'static str, &'static str)],
+    rules: RuleSet,
+) -> (Lab, Far, i64) {
+    let mut far = Far::with(moods);
+    let mut verbs = BTreeMap::new();
+    for (_, body) in &whole.entries[..cut - usize::from(!last_was_sent)] {
+        if let EntryBody::Effect(record) = body {
+            if let Record::Act { action, .. } = record {
+                verbs.insert(action.id, action.verb.to_string());
+            }
+            far.answer(record, &verbs);
+        }
+    }
+    let at = whole.entries[..cut].last().map_or(60, |(at, _)| (at.0 - super::lab::START) / 1000) + 5;
+    let (mut again, _) = whole.restarted(cut, at, rules);
+    serve(&mut again, &mut far, at, cut);
+    (again, far, at)
+}
+
 /// The journal is cut after each entry; the engine starts again and the same far end goes on.
 #[test]
 fn a_run_cut_at_each_of_its_entries_ends_finished_or_undone_and_nothing_is_sent_twice() {
@@ -355,24 +384,7 @@ fn a_run_cut_at_each_of_its_entries_ends_finished_or_undone_and_nothing_is_sent_
         for cut in first..=whole.entries.len() {
             // What the far end has seen by then: everything that was sent, the last effect perhaps not.
             for last_was_sent in [true, false] {
-                let mut far = Far::with(&moods);
-                let last = cut - usize::from(!last_was_sent);
-                let mut verbs = BTreeMap::new();
-                for (_, body) in &whole.entries[..last] {
-                    if let EntryBody::Effect(record) = body {
-                        if let Record::Act { action, .. } = record {
-                            verbs.insert(action.id, action.verb.to_string());
-                        }
-                        far.answer(record, &verbs);
-                    }
-                }
-                let at = whole.entries[..cut].last().map_or(60, |(at, _)| (at.0 - super::lab::START) / 1000) + 5;
-                let (mut again, _) = {
-                    let mut again = whole.restarted(cut, at, with(vec![sleep()]));
-                    let from = cut;
-                    serve(&mut again.0, &mut far, at, from);
-                    again
-                };
+                let (mut again, mut far, at) = cut_at(&whole, cut, last_was_sent, &moods, with(vec![sleep()]));
                 let from = at - at % 15 + 15;
                 live(&mut again, &mut far, from..from + 3_000, watts);
                 let context = format!("{moods:?}, cut after {cut} (sent: {last_was_sent}): {:?} {:?}", far.told, end(&again));
