@@ -19,6 +19,8 @@ use std::{fmt, io, process};
 pub const RETENTION: Span = Span::from_hours(24 * 30);
 /// How many `begin`s pass between two prunings.
 const BEGINS_PER_PRUNE: u32 = 256;
+/// The note of an undoing that was ordered while its action was under way.
+const EARLY: &str = "early";
 /// A mark's file is never longer; a longer one is damaged.
 const MARK_BYTES_MAX: u64 = 256 * 1024;
 
@@ -157,11 +159,17 @@ impl Ledger {
     }
 
     /// The way in for `apply`: `Ok` means "marked, go on"; `Err` holds the answer to give instead. A repeated number gets its
-    /// stored end (or `Unknown`), a late or superseded one `NotDone` with `NeverStarted` or `Conflict`. An undoing is not bound to the action's lease.
+    /// stored end (or `Unknown`), a late or superseded one `NotDone` with `NeverStarted` or `Conflict`. An undoing is not bound to the action's
+    /// lease, and one that was ordered while its action was under way is begun once more after that has ended: it may have come before.
     pub fn admit(&self, now: Time, action: &Action, mark: Mark) -> Result<(), Outcome> {
         let doing = doing(mark, action);
         let refuse = |fault: Fault| Outcome::NotDone(Fault::new(fault.code, doing.clone(), fault.detail));
-        let known = self.look(mark).map_err(&refuse)?;
+        let is_under_way = matches!(mark, Mark::Revert(_)) && matches!(self.look(Mark::Apply(action.id)), Ok(Begin::Started(_)));
+        let mut known = self.look(mark).map_err(&refuse)?;
+        if matches!((mark, &known), (Mark::Revert(_), Begin::Finished(_))) && !is_under_way && self.was_early(mark).map_err(&refuse)? {
+            self.forget(mark).map_err(&refuse)?;
+            known = Begin::Fresh;
+        }
         let begun = match known {
             Begin::Fresh if matches!(mark, Mark::Apply(_)) && now > action.lease.expires => {
                 let late = now.since(action.lease.expires);
@@ -171,6 +179,7 @@ impl Ledger {
             known => known,
         };
         match begun {
+            Begin::Fresh if is_under_way => self.note(mark, EARLY, Arg::Bool(true)).map_err(&refuse),
             Begin::Fresh => Ok(()),
             Begin::Finished(outcome) => Err(outcome),
             Begin::Started(_) => Err(Outcome::Unknown(Fault::new(
@@ -179,6 +188,22 @@ impl Ledger {
                 "it was begun before and its end was not seen; it is not begun again",
             ))),
         }
+    }
+
+    fn was_early(&self, mark: Mark) -> Result<bool, Fault> {
+        Ok(self.started(mark)?.is_some_and(|started| started.notes.contains_key(EARLY)))
+    }
+
+    /// Drops a mark, its end first: what a crash leaves of it is an unknown end.
+    fn forget(&self, mark: Mark) -> Result<(), Fault> {
+        for ending in ["done", "notes", "started"] {
+            let path = self.path(mark, ending);
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(fault("forget", &path, &error)),
+                _ => {}
+            }
+        }
+        self.sync_dir().map_err(|error| fault("forget", &self.dir, &error))
     }
 
     /// The way out for `apply`: records the end and hands it on. An end that cannot be recorded is still the end; the loss is logged.
@@ -351,6 +376,21 @@ mod tests {
             })
             .collect();
         assert_eq!(threads.into_iter().map(|thread| thread.join().unwrap()).sum::<usize>(), 20);
+    }
+
+    #[test]
+    fn an_undoing_from_before_the_end_of_its_action_is_begun_once_more_after_it_and_only_once() {
+        let (_dir, ledger) = ledger();
+        let action = crate::conformance::action(7, "a.b", "node/m");
+        let (apply, revert) = (Mark::Apply(action.id), Mark::Revert(action.id));
+        assert_eq!(ledger.admit(Time(0), &action, apply), Ok(()));
+        assert_eq!(ledger.admit(Time(1), &action, revert), Ok(()));
+        ledger.settle(revert, done("there was nothing yet"));
+        assert_eq!(ledger.admit(Time(2), &action, revert), Err(done("there was nothing yet")), "it is still under way");
+        ledger.settle(apply, done("made after all"));
+        assert_eq!(ledger.admit(Time(3), &action, revert), Ok(()));
+        ledger.settle(revert, done("taken back"));
+        assert_eq!(ledger.admit(Time(4), &action, revert), Err(done("taken back")));
     }
 
     #[test]

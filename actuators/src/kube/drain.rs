@@ -149,6 +149,10 @@ impl Drain<'_> {
     async fn rounds(&mut self) -> Step<String> {
         let poll = self.run.client.poll();
         loop {
+            // The order to stop is noted before it is followed: either it shows here, or it finds the cordon and takes it away.
+            if self.run.told_to_stop() {
+                return Err(self.run.not_done(FaultCode::Conflict, "it was told to stop"));
+            }
             match pods(self.run, &self.place.name, self.until).await {
                 Ok(pods) => {
                     self.forbidden(&pods)?;
@@ -254,7 +258,8 @@ impl Drain<'_> {
     }
 }
 
-/// Whether the node is drained: closed, and only pods of DaemonSets and static ones left.
+/// Whether the node is drained: closed, and only pods of DaemonSets and static ones left. What is not, and whose time is over, is half
+/// done while the cordon is of this very action: a look writes nothing, so `revert` takes it back.
 pub(super) async fn look(run: &Run<'_>, place: &Place) -> Step<Receipt> {
     let node = run.read(&Call::get(place.path())).await.map_err(|refusal| run.refused(&refusal))?;
     let pods = pods(run, &place.name, run.deadline).await.map_err(|refusal| run.refused(&refusal))?;
@@ -266,9 +271,10 @@ pub(super) async fn look(run: &Run<'_>, place: &Place) -> Step<Receipt> {
     }
     let cordoned = match &held {
         Cordon::None => "not cordoned".to_owned(),
-        Cordon::Ours(by) => format!("still cordoned by {by}; `node.uncordon` takes it back"),
+        Cordon::Ours(by) => format!("still cordoned by {by}; taking it back, or `node.uncordon`, opens it"),
         Cordon::Others => "cordoned by somebody else".to_owned(),
     };
     let words = if left.is_empty() { "no pod is left".into() } else { format!("{} pods are left: {}", left.len(), names(&left)) };
-    Err(run.too_late(format!("{words}; the node is {cordoned}")))
+    let detail = format!("{words}; the node is {cordoned}");
+    Err(if run.over && is_ours(run, &held) { run.not_done(FaultCode::HalfDone, detail) } else { run.too_late(detail) })
 }

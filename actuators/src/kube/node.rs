@@ -116,10 +116,18 @@ impl Node {
 
     async fn taken_back(&self, run: &Run<'_>, receipt: &Receipt) -> Step<Receipt> {
         let place = cluster(run.action, NODE).map_err(|fault| run.unsent(fault))?;
-        let Some(Arg::Text(by)) = receipt.undo.get("cordoned_by") else {
-            return Ok(seen("the cordon was not ours, so there is nothing to take back"));
+        let by = match receipt.undo.get("cordoned_by") {
+            Some(Arg::Text(by)) => by.clone(),
+            // What was half done, or was told to stop while it ran, has no receipt: the mark on the node tells.
+            _ => {
+                let node = run.read(&Call::get(place.path())).await.map_err(|refusal| run.refused(&refusal))?;
+                if !is_ours(run, &cordon::of(&node)) {
+                    return Ok(seen("no cordon on the node is of this action, so there is nothing to take back"));
+                }
+                run.decision()
+            }
         };
-        Ok(seen(cordon::uncordon(run, &place, Some(by), run.deadline).await?))
+        Ok(seen(cordon::uncordon(run, &place, Some(&by), run.deadline).await?))
     }
 }
 

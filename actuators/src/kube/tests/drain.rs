@@ -142,8 +142,62 @@ async fn a_server_that_goes_in_the_middle_is_unknown_and_the_probe_tells_the_tru
     let left = on_n1(&cluster, "shop");
     match cluster.probe(LATER, &action).await {
         Outcome::Done(receipt) => assert_eq!((left, &receipt.undo["cordoned_by"]), (0, &Arg::from("j1-a1"))),
-        Outcome::NotDone(fault) => assert!(left > 0 && fault.detail.contains("still cordoned by j1-a1"), "{fault}"),
+        Outcome::NotDone(fault) => {
+            assert!(left > 0 && fault.code == FaultCode::HalfDone && fault.detail.contains("still cordoned by j1-a1"), "{fault}");
+        }
         other => panic!("{other:?}"),
     }
     assert!(!open(&cluster), "a probe writes nothing");
+}
+
+/// A cluster where a drain of n1 was lost (its engine was killed) while a budget held the pods: the action, after its end.
+async fn lost_drain() -> (Cluster, Action) {
+    let cluster = lab().await;
+    cluster.server.upsert(budget("shop", 6)).unwrap();
+    cluster.until(|server| server.get("poddisruptionbudgets.policy", "web", "shop").unwrap()["status"]["currentHealthy"] == 6).await;
+    let action = drain(1, json!({}));
+    let killed = cluster.until(|server| server.get("nodes", "", "n1").unwrap()["spec"]["unschedulable"] == true);
+    tokio::select! {
+        outcome = cluster.apply(&action) => panic!("{outcome:?}"),
+        () = killed => {}
+    }
+    (cluster, action)
+}
+
+#[tokio::test]
+async fn what_a_lost_drain_left_cordoned_is_half_done_and_taken_back() {
+    let (cluster, action) = lost_drain().await;
+    unknown(cluster.probe(Time(1), &action).await);
+    let fault = not_done(cluster.probe(LATER, &action).await, FaultCode::HalfDone);
+    assert!(fault.detail.contains("still cordoned by j1-a1"), "{fault}");
+    assert!(!open(&cluster), "a probe writes nothing");
+    assert_eq!(not_done(cluster.probe(LATER, &action).await, FaultCode::HalfDone), fault, "asked again, it says the same");
+    let receipt = done(cluster.revert(&action, &Receipt::default()).await);
+    assert_eq!((receipt.observed.as_str(), open(&cluster)), ("uncordoned", true));
+    assert!(on_n1(&cluster, "shop") > 0);
+}
+
+#[tokio::test]
+async fn what_a_lost_drain_left_is_not_taken_from_who_cordoned_it_since() {
+    let (cluster, action) = lost_drain().await;
+    cluster.server.amend("nodes", "", "n1", |node| node["metadata"]["annotations"] = json!({}));
+    not_done(cluster.probe(LATER, &action).await, FaultCode::TimedOut);
+    done(cluster.revert(&action, &Receipt::default()).await);
+    assert!(!open(&cluster), "a person's cordon stays");
+}
+
+#[tokio::test]
+async fn a_drain_that_is_told_to_stop_opens_the_node_and_evicts_no_more() {
+    let cluster = lab().await;
+    cluster.server.upsert(budget("shop", 6)).unwrap();
+    cluster.until(|server| server.get("poddisruptionbudgets.policy", "web", "shop").unwrap()["status"]["currentHealthy"] == 6).await;
+    let action = drain(1, json!({}));
+    let stop = async {
+        cluster.until(|server| server.get("nodes", "", "n1").unwrap()["spec"]["unschedulable"] == true).await;
+        cluster.revert(&action, &Receipt::default()).await
+    };
+    let (outcome, stopped) = tokio::join!(cluster.apply(&action), stop);
+    done(stopped);
+    assert!(not_done(outcome, FaultCode::Conflict).detail.contains("told to stop"));
+    assert!(open(&cluster) && on_n1(&cluster, "shop") > 0);
 }
