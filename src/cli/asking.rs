@@ -11,6 +11,7 @@ use crate::http::view::{self, ActionLine, LedgerView, SeriesLine};
 use crate::journal::JournalReader;
 use homeostat_kernel::Ledger;
 use homeostat_kernel::kernel::Explanation;
+use homeostat_kernel::ledger::Spent;
 use homeostat_model::{ActionId, EntryBody, Health, Time};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -40,6 +41,7 @@ struct OverviewSeen {
     policies: Vec<PolicySeen>,
     targets: usize,
     stats: Value,
+    spent_day: Spent,
     series_total: u64,
     series: Vec<SeriesLine>,
 }
@@ -163,6 +165,7 @@ fn print_status(seen: &StatusSeen) {
         "\n{} series, {samples} samples, {evaluations} evaluations of {} targets, {acts} actions sent since the start",
         seen.overview.series_total, seen.overview.targets
     );
+    println!("What was done within a day costs, by what the verbs say: {}", view::spent(&seen.overview.spent_day));
 }
 
 fn status_of_journal(reader: &JournalReader, json: bool) -> Ended {

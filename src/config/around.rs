@@ -204,6 +204,10 @@ pub struct BlastShape {
     pub copies_of: Vec<String>,
 }
 
+fn euros_per_kwh() -> f64 {
+    homeostat_model::DayBudget::default().euros_per_kwh
+}
+
 /// What may be spent in 24 hours, by what the verbs say they cost. What is not set has no limit.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
@@ -217,8 +221,8 @@ pub struct DayBudgetShape {
     /// Money, in euros.
     #[schemars(default)]
     pub spend_max_euros: Option<f64>,
-    /// The price of energy, euros per kilowatt hour.
-    #[schemars(default)]
+    /// The price of energy, euros per kilowatt hour: joules are shown and limited in euros by it.
+    #[schemars(default = "euros_per_kwh")]
     pub euros_per_kwh: f64,
 }
 

@@ -8,6 +8,7 @@ use super::webhooks::WebhookStatus;
 use crate::live::{DaemonStatus, SensorStatus};
 use homeostat_kernel::Kernel;
 use homeostat_kernel::kernel::{PolicyView, Stats};
+use homeostat_kernel::ledger::Spent;
 use homeostat_kernel::store::{Store, StoreStats};
 use homeostat_model::{Health, Time};
 use prometheus_client::collector::Collector;
@@ -62,6 +63,7 @@ pub struct KernelFacts {
     alerts_refused: u64,
     illegal_moves: u64,
     targets: u64,
+    spent_day: Spent,
     store: StoreStats,
 }
 
@@ -84,6 +86,7 @@ impl KernelFacts {
             alerts_refused: ledger.alerts_refused(),
             illegal_moves: ledger.illegal_moves(),
             targets: kernel.units_len() as u64,
+            spent_day: kernel.spent_day(),
             store: kernel.with_store(Store::stats),
         }
     }
@@ -249,6 +252,14 @@ fn state(page: &mut Page, kernel: &KernelFacts) {
         kernel.illegal_moves,
     );
     page.gauge("policy_targets", "Policy targets in all", kernel.targets as f64);
+    let spent = &kernel.spent_day;
+    let interrupted = "Interruption by the actions of the last 24 hours, as their verbs say, in seconds";
+    page.gauge("spent_day_disruption_seconds", interrupted, spent.disruption.seconds());
+    let energy = "Energy that the actions of the last 24 hours cost, as their verbs say, in joules";
+    page.gauge("spent_day_energy_joules", energy, spent.energy_joules);
+    page.gauge("spent_day_euros", "What that energy costs, in euros", spent.euros);
+    let complete = "1 if all actions of the last 24 hours are remembered, 0 if more was spent than is shown";
+    page.gauge("spent_day_complete", complete, f64::from(u8::from(spent.complete)));
 }
 
 fn policies(page: &mut Page, kernel: &KernelFacts) {

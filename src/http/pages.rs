@@ -80,6 +80,10 @@ fn number(value: &f64) -> String {
     view::number(*value)
 }
 
+fn spent(spent: &homeostat_kernel::ledger::Spent) -> String {
+    view::spent(spent)
+}
+
 fn page(template: &impl Template) -> Response {
     match template.render() {
         Ok(html) => Html(html).into_response(),

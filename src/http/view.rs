@@ -5,7 +5,7 @@
 //! any decision. An editor breaks this by renaming a field: scripts read the JSON.
 
 use homeostat_kernel::kernel::{PolicyView, Stats, UnitView};
-use homeostat_kernel::ledger::{ActionState, KnownAlert, Phase};
+use homeostat_kernel::ledger::{ActionState, KnownAlert, Phase, Spent};
 use homeostat_kernel::store::{Selector, Store};
 use homeostat_kernel::{Kernel, Ledger};
 use homeostat_model::{AlertKind, Evidence, Margin, Outcome, ReadingValue, Time};
@@ -287,10 +287,18 @@ pub struct Overview {
     pub targets: usize,
     /// Counters since the start.
     pub stats: Stats,
+    /// What the actions of the last 24 hours cost, by what their verbs say.
+    pub spent_day: Spent,
     /// Series in the windows.
     pub series_total: u64,
     /// The first of them by key, with their newest values; none where there are too many to look at them all.
     pub series: Vec<SeriesLine>,
+}
+
+/// What was spent, for people: `5m of interruption, 9000 joules, 0.0008 euros`.
+pub fn spent(spent: &Spent) -> String {
+    let at_least = if spent.complete { "" } else { " at least; older actions are forgotten" };
+    format!("{} of interruption, {:.0} joules, {:.4} euros{at_least}", spent.disruption, spent.energy_joules, spent.euros)
 }
 
 /// A series and its newest value.
@@ -332,6 +340,7 @@ impl Overview {
             policies: policies(kernel),
             targets: kernel.units_len(),
             stats: kernel.stats().clone(),
+            spent_day: kernel.spent_day(),
             series_total,
             series: kernel.with_store(|store| series(store, kernel.now(), series_total)),
         }

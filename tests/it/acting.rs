@@ -1,11 +1,13 @@
 //! Acting end to end: the real daemon with real actuators, in faster time, against the plant behind its network faces.
 //!
-//! Waiting is asking the daemon or the plant again and again, with generous limits; nothing waits for a clock.
+//! Waiting is asking the daemon or the plant again and again, with generous limits; nothing waits for a clock. The daemon runs in the test's
+//! process, or, where it is to be killed, in one of its own: the same test started again, told by [`ENGINE`] to be the engine.
 
 mod chaos;
 mod kratix;
 mod muscle;
 
+use crate::daemon::{Server, request};
 use homeostat::clock::{Clock, ScaledClock};
 use homeostat::config::{Config, Outside};
 use homeostat::daemon::{self, Launch, Running};
@@ -20,7 +22,8 @@ use homeostat_sim::lab::Lab;
 use homeostat_sim::plant::{OpKind, Plant};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command as Program;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -30,6 +33,11 @@ const MORNING: Time = Time(1_770_026_400_000);
 const PATIENCE: Duration = Duration::from_secs(55);
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(5);
+
+/// Tells a test that it is the engine of a house: the moment in milliseconds, the speed, the house's folder.
+const ENGINE: &str = "HOMEOSTAT_TEST_ENGINE";
+/// An engine that nobody kills ends by itself.
+const ENGINE_LASTS: Duration = Duration::from_secs(180);
 
 /// A plant with faces, and a daemon in front of them.
 struct House {
@@ -72,6 +80,12 @@ impl House {
 
     /// Writes the daemon's folder and starts it.
     async fn run(&mut self, files: Files) {
+        self.furnish(&files);
+        self.start().await;
+    }
+
+    /// Writes the daemon's folder.
+    fn furnish(&self, files: &Files) {
         for (folder, ending, all) in [("policies", "rhai", &files.policies), ("playbooks", "yaml", &files.playbooks)] {
             std::fs::create_dir_all(self.dir.path().join(folder)).unwrap();
             for (name, text) in all {
@@ -93,29 +107,41 @@ impl House {
         });
         merge(&mut config, &files.config);
         std::fs::write(self.config(), serde_saphyr::to_string(&config).unwrap()).unwrap();
-        self.start().await;
     }
 
     /// Where the configuration is.
     fn config(&self) -> PathBuf {
-        self.dir.path().join("homeostat.yaml")
+        config_of(self.dir.path())
     }
 
     /// Starts the daemon on its folder.
     async fn start(&mut self) {
-        let path = self.config();
-        let config = Config::load(Some(&path), &Outside::real()).unwrap_or_else(|error| panic!("{error:#}"));
-        let launch = Launch {
-            config,
-            config_path: Some(path),
-            reloads: false,
-            is_at_home: false,
-            data: self.dir.path().join("data"),
-            listen: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
-            clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
-            pace: Pace::new(self.clock.speed()),
-        };
-        self.running = Some(daemon::start(launch).await.unwrap_or_else(|error| panic!("{error:#}")));
+        self.running = Some(engine(self.dir.path(), &self.clock).await);
+    }
+
+    /// Starts the daemon on its folder, in a process of its own: `test` is the whole name of a test that begins with [`be_the_engine`].
+    fn start_elsewhere(&self, test: &str) -> Server {
+        let told = format!("{} {} {}", self.clock.now().millis(), self.clock.speed(), self.dir.path().display());
+        let mut program = Program::new(std::env::current_exe().unwrap());
+        Server::start("engine", self.dir.path(), program.args([test, "--exact", "--nocapture"]).env(ENGINE, told))
+    }
+
+    /// What a person reads at one of the daemon's addresses.
+    fn page(&self, path: &str) -> String {
+        let address = self.running.as_ref().expect("it runs").listen();
+        let (status, body) = tokio::task::block_in_place(|| request(address, "GET", path, &[], "")).unwrap();
+        assert_eq!(status, 200, "{path}: {body}");
+        body
+    }
+
+    /// The same, as JSON.
+    fn answer(&self, path: &str) -> Value {
+        serde_json::from_str(&self.page(path)).unwrap()
+    }
+
+    /// What `homeostat explain` prints.
+    fn why(&self, id: homeostat_model::ActionId) -> String {
+        self.answer(&format!("/api/v1/actions/{id}"))["text"].as_str().unwrap().to_owned()
     }
 
     async fn stop(&mut self) {
@@ -154,7 +180,11 @@ impl House {
 
     /// A person's wish.
     async fn wish(&self, verb: &str, target: &str) {
-        let command = Command::Wish { verb: verb.into(), target: target.into(), args: Args::new(), because: "a test wishes it".into() };
+        self.wish_with(verb, target, Args::new()).await;
+    }
+
+    async fn wish_with(&self, verb: &str, target: &str, args: Args) {
+        let command = Command::Wish { verb: verb.into(), target: target.into(), args, because: "a test wishes it".into() };
         self.handle().submit(Event::Ordered(Ordered { by: "ada".into(), command })).await.unwrap();
     }
 
@@ -229,10 +259,45 @@ impl House {
             let runs = kernel.ledger().runs().map(|run| format!("run {} {:?} {:?}", run.id, run.steps, run.end));
             actions.chain(runs).collect::<Vec<_>>().join("\n")
         };
+        if self.running.is_none() {
+            return "the engine is not in this process".into();
+        }
         let sensors = self.handle().status().sensors;
         let sensors = sensors.iter().map(|sensor| format!("{} {:?} {:?}", sensor.name, sensor.health, sensor.faults));
         format!("{}\n{}", self.handle().ask(look).await.unwrap_or_default(), sensors.collect::<Vec<_>>().join("\n"))
     }
+}
+
+/// Where the configuration of a house's folder is.
+fn config_of(dir: &Path) -> PathBuf {
+    dir.join("homeostat.yaml")
+}
+
+/// Starts the daemon of a house's folder.
+async fn engine(dir: &Path, clock: &Arc<ScaledClock>) -> Running {
+    let path = config_of(dir);
+    let config = Config::load(Some(&path), &Outside::real()).unwrap_or_else(|error| panic!("{error:#}"));
+    let launch = Launch {
+        config,
+        config_path: Some(path),
+        reloads: false,
+        is_at_home: false,
+        data: dir.join("data"),
+        listen: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
+        clock: Arc::clone(clock) as Arc<dyn Clock>,
+        pace: Pace::new(clock.speed()),
+    };
+    daemon::start(launch).await.unwrap_or_else(|error| panic!("{error:#}"))
+}
+
+/// In a process that [`House::start_elsewhere`] has started: is the daemon until it is killed. Elsewhere: nothing.
+async fn be_the_engine() {
+    let Ok(told) = std::env::var(ENGINE) else { return };
+    let [at, speed, dir] = told.splitn(3, ' ').collect::<Vec<_>>()[..] else { panic!("{ENGINE}: `{told}`") };
+    let clock = Arc::new(ScaledClock::new(Time(at.parse().unwrap()), speed.parse().unwrap()));
+    let _running = engine(Path::new(dir), &clock).await;
+    tokio::time::sleep(ENGINE_LASTS).await;
+    panic!("nobody has killed this engine within {ENGINE_LASTS:?}");
 }
 
 /// What was seen of what was done.

@@ -14,7 +14,7 @@ pub use admitted::{Admitted, Reverting};
 pub use guards::blast_preview;
 pub use touch::Touch;
 
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, Spent};
 use crate::store::Store;
 use crate::topology::{Source, World};
 use homeostat_model::{
@@ -141,6 +141,11 @@ impl Arbiter {
             #[cfg(feature = "sabotage")]
             broken: self.broken,
         }
+    }
+
+    /// What the actions of the last 24 hours cost, by what their verbs say now.
+    pub fn spent_day(&self, ledger: &Ledger, now: Time) -> Spent {
+        ledger.spent_since(now - Spent::DAY, &self.verbs, &self.settings.day)
     }
 
     /// What is known of a verb.

@@ -3,7 +3,7 @@
 //! Views are plain data, made on demand; nothing in the loop depends on them.
 
 use super::Kernel;
-use crate::ledger::{ActionState, Ledger};
+use crate::ledger::{ActionState, Ledger, Spent};
 use crate::policy::ForEach;
 use crate::units::{LastResult, Unit, UnitId};
 use homeostat_model::{ActionId, Evidence, Outcome, Reason, Time, Verdict};
@@ -234,6 +234,11 @@ impl Kernel {
     #[must_use]
     pub fn explain(&self, id: ActionId) -> Option<Explanation> {
         Explanation::of(&self.ledger, id)
+    }
+
+    /// What the actions of the last 24 hours cost: minutes of interruption, joules, euros.
+    pub fn spent_day(&self) -> Spent {
+        self.arbiter.spent_day(&self.ledger, self.now)
     }
 
     /// The loaded policies.

@@ -12,7 +12,7 @@ mod spent;
 pub use alerts::KnownAlert;
 pub use phase::Phase;
 pub use runs::{Reverting, Run, StepPhase};
-pub use spent::Spent;
+pub use spent::{Spent, cost_of};
 
 use alerts::Alerts;
 use homeostat_model::{

@@ -1,41 +1,62 @@
-//! What was spent, by what the verbs say they cost. Counted from the actions in memory.
+//! What was spent, by what the verbs say they cost, and its price. Counted from the actions in memory.
+//!
+//! Deliberately absent: meters; what a machine really drew is a reading, this is what was decided to be spent. An editor breaks this by
+//! counting a playbook beside its steps.
 
 use super::{ACTIONS_MAX, Ledger};
-use homeostat_model::{Class, Cost, Span, Time, Verb};
+use homeostat_model::playbook::PLAYBOOK;
+use homeostat_model::{Class, Cost, DayBudget, Span, Time, Verb, VerbSpec};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// What some actions cost.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Spent {
     /// How long somebody was interrupted.
     pub disruption: Span,
     /// Energy, in joules.
     pub energy_joules: f64,
+    /// What that energy costs, in euros.
+    pub euros: f64,
     /// Whether everything in that time is still remembered.
     pub complete: bool,
 }
 
 impl Default for Spent {
     fn default() -> Spent {
-        Spent { disruption: Span::ZERO, energy_joules: 0.0, complete: true }
+        Spent { disruption: Span::ZERO, energy_joules: 0.0, euros: 0.0, complete: true }
     }
 }
 
 impl Spent {
-    /// Adds one cost.
-    pub fn add(&mut self, cost: Cost) {
+    /// The span that is shown and that budgets are for.
+    pub const DAY: Span = Span::from_hours(24);
+
+    /// Adds one cost, its energy at the price of `day`.
+    pub fn add(&mut self, cost: Cost, day: &DayBudget) {
         self.disruption = self.disruption + cost.disruption;
         self.energy_joules += cost.energy_joules;
+        self.euros = day.euros(self.energy_joules);
     }
 }
 
+/// What a verb says that it costs. A playbook costs what its steps cost, and an unknown verb nothing.
+pub fn cost_of(verbs: &BTreeMap<Verb, VerbSpec>, verb: &Verb) -> Cost {
+    if verb.actuator() == PLAYBOOK {
+        return Cost::default();
+    }
+    verbs.get(verb).map(|spec| spec.cost).unwrap_or_default()
+}
+
 impl Ledger {
-    /// What the actions sent after `since` cost, notifications aside. What surely never started costs nothing.
-    pub fn spent_since(&self, since: Time, cost_of: impl Fn(&Verb) -> Cost) -> Spent {
+    /// What the actions sent after `since` cost, by their verbs and the price of `day`, notifications aside. What surely never started costs
+    /// nothing.
+    pub fn spent_since(&self, since: Time, verbs: &BTreeMap<Verb, VerbSpec>, day: &DayBudget) -> Spent {
         let mut spent = Spent::default();
         let sent = self.actions.values().filter(|state| state.sent_at.is_some_and(|at| at > since));
         let started = sent.filter(|state| state.phase != super::Phase::NotDone { never_started: true });
         for action in started.filter_map(|state| state.action.as_ref()).filter(|action| action.class > Class::Notify) {
-            spent.add(cost_of(&action.verb));
+            spent.add(cost_of(verbs, &action.verb), day);
         }
         // A full memory whose oldest action is younger than that may have forgotten some.
         let oldest = self.actions.values().next().map(|state| state.ruled_at);

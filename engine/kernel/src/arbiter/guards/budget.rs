@@ -3,11 +3,8 @@
 //! do; among each other its steps keep the limit too. What a day costs is what the verbs say they cost.
 
 use super::{Case, Opinion};
-use crate::ledger::Spent;
-use homeostat_model::playbook::PLAYBOOK;
-use homeostat_model::{Class, Cost, Span, Verb};
-
-const DAY: Span = Span::from_hours(24);
+use crate::ledger::{Spent, cost_of};
+use homeostat_model::{Class, Span};
 
 pub(super) fn rule(case: &Case<'_>) -> Opinion {
     let class = case.class();
@@ -44,14 +41,6 @@ fn running(case: &Case<'_>, class: Class) -> u32 {
     counted.filter(|state| state.action.as_ref().is_some_and(|action| action.class == class)).count() as u32
 }
 
-/// What a verb says that it costs. A playbook costs what its steps cost.
-fn cost_of(case: &Case<'_>, verb: &Verb) -> Cost {
-    if verb.actuator() == PLAYBOOK {
-        return Cost::default();
-    }
-    case.verbs.get(verb).map(|spec| spec.cost).unwrap_or_default()
-}
-
 fn day_is_spent(case: &Case<'_>) -> Option<String> {
     let day = &case.settings.day;
     if day.disruption_max.is_none() && day.energy_max_joules.is_none() && day.spend_max_euros.is_none() {
@@ -59,23 +48,22 @@ fn day_is_spent(case: &Case<'_>) -> Option<String> {
     }
     let mut mine = Spent::default();
     for touch in case.touches() {
-        mine.add(cost_of(case, &touch.verb));
+        mine.add(cost_of(case.verbs, &touch.verb), day);
     }
-    let mut spent = case.ledger.spent_since(case.now - DAY, |verb| cost_of(case, verb));
+    let spent = case.ledger.spent_since(case.now - Spent::DAY, case.verbs, day);
     if mine.disruption == Span::ZERO && mine.energy_joules <= 0.0 {
         return None;
     }
     if !spent.complete && case.class() >= Class::Disruptive {
         return Some("more was done within a day than is remembered: what it cost cannot be told".into());
     }
-    spent.disruption = spent.disruption + mine.disruption;
-    spent.energy_joules += mine.energy_joules;
+    let minutes = (spent.disruption + mine.disruption).seconds() / 60.0;
     let over = |limit: Option<f64>, value: f64, unit: &str| {
         limit
             .filter(|limit| value > *limit)
             .map(|limit| format!("with it {value:.2} {unit} would be spent within a day, at most {limit:.2} may be"))
     };
-    over(day.disruption_max.map(|most| most.seconds() / 60.0), spent.disruption.seconds() / 60.0, "minutes of interruption")
-        .or_else(|| over(day.energy_max_joules, spent.energy_joules, "joules"))
-        .or_else(|| over(day.spend_max_euros, day.euros(spent.energy_joules), "euros of energy"))
+    over(day.disruption_max.map(|most| most.seconds() / 60.0), minutes, "minutes of interruption")
+        .or_else(|| over(day.energy_max_joules, spent.energy_joules + mine.energy_joules, "joules"))
+        .or_else(|| over(day.spend_max_euros, spent.euros + mine.euros, "euros of energy"))
 }
