@@ -404,6 +404,21 @@ fn lesson_17_a_day_has_so_many_minutes_joules_and_euros() {
     // Three kilowatt hours at 30 cents.
     says(&day(|day| day.spend_max_euros = Some(0.91)), "pass", "");
     says(&day(|day| day.spend_max_euros = Some(0.89)), "hold", "0.90 euros");
+    // What is shown is what was sent, without the wish: two of them, at the price that is set.
+    let mut desk = Desk::new(ArbiterSettings::default(), house());
+    desk.arbiter.settings.day.euros_per_kwh = 0.25;
+    for (hours, is_under_way) in [(25, false), (3, false), (2, true), (1, false)] {
+        let id = desk.send(NOW - Span::from_hours(hours), desk.proposal("power.off", "node/a"));
+        if !is_under_way {
+            desk.end(NOW, id, true);
+        }
+    }
+    let spent = desk.arbiter.spent_day(&desk.ledger, NOW);
+    assert_eq!(
+        (spent.energy_joules, spent.euros, spent.complete),
+        (3.0 * 3.6e6, 0.75, true),
+        "what is under way counts, what is older does not"
+    );
 }
 
 #[test]
