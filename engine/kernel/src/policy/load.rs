@@ -104,7 +104,7 @@ impl Host {
         let ast = self
             .engine()
             .compile(&source.text)
-            .map_err(|e| vec![error(e.position(), e.err_type().to_string()).help(hint(&e.to_string()))])?;
+            .map_err(|e| vec![syntax_error(&source.path, &source.text, &e)])?;
         let unknown = unknown_functions(self.engine(), &ast, source);
         if !unknown.is_empty() {
             return Err(unknown);
@@ -155,6 +155,11 @@ impl Host {
             }
         }
     }
+}
+
+/// What the parser could not read.
+pub(super) fn syntax_error(path: &str, text: &str, error: &rhai::ParseError) -> PolicyError {
+    PolicyError::at(path, text, error.position(), error.err_type().to_string()).help(hint(&error.to_string()))
 }
 
 /// A help line for messages of the language that surprise.

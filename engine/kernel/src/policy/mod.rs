@@ -3,7 +3,7 @@
 //! `session` holds the windows and what an evaluation has read and wished so far; `reading` the values that scripts handle;
 //! `api` every function a script may call (and `docs/policy-api.md`, generated from the same list); `load` compiles a policy and
 //! reads its `policy()` map; `host` runs it inside its limits, and `retrace` saves it
-//! from being run where it would end as quietly as before. Absent on purpose: clock, files, network, `import`, `eval`, `sleep`,
+//! from being run where it would end as quietly as before. `survey` tells from the text alone what a policy asks and wishes. Absent on purpose: clock, files, network, `import`, `eval`, `sleep`,
 //! state between evaluations. An editor breaks this by registering a function that answers differently for the same windows.
 
 mod api;
@@ -14,6 +14,7 @@ mod load;
 mod reading;
 mod retrace;
 mod session;
+pub mod survey;
 
 #[cfg(test)]
 mod tests;
