@@ -61,7 +61,7 @@ pub(crate) enum Answer {
 /// Answers one request.
 pub(crate) fn answer(world: &mut World, call: &Call) -> Result<Answer, ApiError> {
     let ok = |value| Ok(Answer::Json(200, value));
-    let route = crate::route::parse(world, &call.path).ok_or_else(ApiError::no_route)?;
+    let route = crate::route::parse(world, &call.path).ok_or_else(ApiError::no_page)?;
     let aggregated = ["v2", "v2beta1"].into_iter().find(|version| {
         call.accept
             .split(',')
@@ -80,9 +80,9 @@ pub(crate) fn answer(world: &mut World, call: &Call) -> Result<Answer, ApiError>
         }
         Route::Core => ok(discovery::core_versions(&call.host)),
         Route::Groups => ok(discovery::group_list(world)),
-        Route::Group(group) => discovery::group(world, &group).map(|body| Answer::Json(200, body)).ok_or_else(ApiError::no_route),
+        Route::Group(group) => discovery::group(world, &group).map(|body| Answer::Json(200, body)).ok_or_else(ApiError::no_page),
         Route::Version(group, version) => {
-            discovery::resource_list(world, &group, &version).map(|body| Answer::Json(200, body)).ok_or_else(ApiError::no_route)
+            discovery::resource_list(world, &group, &version).map(|body| Answer::Json(200, body)).ok_or_else(ApiError::no_page)
         }
         Route::ServerVersion => ok(discovery::version(world)),
         Route::Health => Ok(Answer::Text("ok".into())),
@@ -137,6 +137,9 @@ impl Target {
                 let (object, created) =
                     world.patch(&self.resource, key, patch_kind(call)?, &call.body, self.part()?, &write_options(call)?)?;
                 Ok(self.shown(world, call, if created { 201 } else { 200 }, &object))
+            }
+            (_, false, sub) if !sub.is_empty() && self.resource.custom() => {
+                Err(ApiError::not_found(&self.resource.group, &self.resource.plural, &self.name))
             }
             (_, false, sub) if !sub.is_empty() => Err(ApiError::no_route()),
             _ => Err(ApiError::method_not_allowed()),
@@ -377,7 +380,7 @@ fn write_options(call: &Call) -> Result<WriteOptions, ApiError> {
     }
     // Apply must name its manager; a user agent does not count.
     let manager = if applies { call.query.get("fieldManager").to_string() } else { manager };
-    Ok(WriteOptions { dry_run, manager, validation, force })
+    Ok(WriteOptions { dry_run, manager, validation, force, patches: call.method == "PATCH" && !applies })
 }
 
 #[cfg(test)]

@@ -59,6 +59,13 @@ impl World {
             ApiError::conflict(&resource.group, &resource.plural, name, &why)
         };
         if let Some(uid) = options.uid.as_deref().filter(|uid| *uid != meta::uid(&old)) {
+            if resource.custom() {
+                let found = meta::uid(&old);
+                let why = format!(
+                    "the UID in the precondition ({uid}) does not match the UID in record ({found}). The object might have been deleted and then recreated"
+                );
+                return Err(ApiError::conflict(&resource.group, &resource.kind, name, &why));
+            }
             return Err(refuse("UID", uid, meta::uid(&old)));
         }
         let version = meta::text(&old, "/metadata/resourceVersion");
@@ -71,9 +78,6 @@ impl World {
         if let Some(policy) = options.propagation.as_deref().filter(|policy| !matches!(*policy, "Background" | "Foreground" | "Orphan")) {
             return Err(ApiError::bad_request(format!("propagationPolicy \"{policy}\" is not Background, Foreground or Orphan")));
         }
-        if options.dry_run {
-            return Ok(Deleted::Gone(old));
-        }
         self.mark(resource, &old, options)
     }
 
@@ -83,7 +87,7 @@ impl World {
         let mut new = (**old).clone();
         match options.propagation.as_deref() {
             Some("Foreground") => meta::add_finalizer(&mut new, "foregroundDeletion"),
-            Some("Orphan") => self.orphan_dependents(meta::uid(old)),
+            Some("Orphan") if !options.dry_run => self.orphan_dependents(meta::uid(old)),
             _ => {}
         }
         if shelf == DEFINITIONS {
@@ -91,6 +95,9 @@ impl World {
         }
         let grace = if resource.plural == "pods" { pod_grace(old, options) } else { 0 };
         if grace == 0 && meta::list(&new, "/metadata/finalizers").is_empty() && resource.plural != "namespaces" {
+            if options.dry_run {
+                return Ok(Deleted::Gone(old.clone()));
+            }
             return Ok(Deleted::Gone(self.remove(&shelf, &namespace, &name).unwrap_or_else(|| old.clone())));
         }
         if !meta::terminating(old) || meta::int(old, "/metadata/deletionGracePeriodSeconds").is_some_and(|before| grace < before) {
@@ -106,6 +113,9 @@ impl World {
         }
         if new == **old {
             return Ok(Deleted::Waiting(old.clone()));
+        }
+        if options.dry_run {
+            return Ok(Deleted::Waiting(Arc::new(new)));
         }
         if resource.plural == "pods" {
             self.models.kubelet.stopping(meta::uid(old), self.now);

@@ -136,6 +136,9 @@ fn write(shared: &Arc<Shared>, answer: Answer) -> Result<Response, ApiError> {
 }
 
 fn refuse(error: &ApiError) -> Response {
+    if *error == ApiError::no_page() {
+        return response(404, "text/plain; charset=utf-8", Body::from(error.message.clone()));
+    }
     let mut response = json_response(error.code, &error.body());
     if let Some(seconds) = error.retry_after_seconds {
         response.headers_mut().insert(RETRY_AFTER, seconds.into());

@@ -29,6 +29,15 @@ pub(crate) fn of(paths: &ScalePaths, object: &Value) -> Value {
     })
 }
 
+/// What the scale subresource asks of a custom resource's own replicas, beside its schema.
+pub(crate) fn check(resource: &Resource, object: &Value, causes: &mut Vec<crate::defaults::Cause>) {
+    let Some(paths) = &resource.scale else { return };
+    if let Some(replicas) = meta::int(object, &paths.spec).filter(|replicas| *replicas < 0) {
+        let field = paths.spec.replace('/', ".");
+        causes.push((field, "FieldValueInvalid", format!("Invalid value: {replicas}: should be a non-negative integer")));
+    }
+}
+
 impl World {
     /// Changes the replicas through a `Scale`: a whole one (`kind` = `None`) or a patch of one. Returns the new `Scale`.
     pub(crate) fn rescale(
@@ -48,7 +57,7 @@ impl World {
             Some(_) => crate::patch::merge(&mut wanted, body),
         }
         let replicas = wanted["spec"]["replicas"].as_i64().unwrap_or(0);
-        if replicas < 0 {
+        if replicas < 0 && !resource.custom() {
             let message = format!("Invalid value: {replicas}: must be greater than or equal to 0");
             return Err(ApiError::invalid("autoscaling", "Scale", key.1, &[("spec.replicas".into(), "FieldValueInvalid", message)]));
         }

@@ -14,6 +14,22 @@ pub(crate) struct Findings {
     pub(crate) causes: Vec<(String, &'static str, String)>,
 }
 
+impl Findings {
+    /// The first value of a wrong type, in the words of server-side apply.
+    pub(crate) fn untyped(&self, object: &Value) -> Option<String> {
+        let (field, _, message) = self.causes.iter().find(|(_, reason, _)| *reason == "FieldValueTypeInvalid")?;
+        let wanted = match message.split("must be of type ").nth(1)?.split(':').next()? {
+            "object" => "map",
+            "array" => "list",
+            "integer" | "number" => "numeric (int or float)",
+            other => other,
+        };
+        let pointer: String = field.replace('[', ".").replace(']', "").split('.').map(|part| format!("/{part}")).collect();
+        let value = object.pointer(&pointer).cloned().unwrap_or_default();
+        Some(format!(".{field}: expected {wanted}, got &value.valueUnstructured{{Value:{value}}}"))
+    }
+}
+
 /// Completes and prunes `object` in place by the schema of its version.
 pub(crate) fn admit(schema: &Value, object: &mut Value) -> Findings {
     let mut findings = Findings::default();
@@ -143,20 +159,46 @@ fn limits(schema: &Value, value: &Value, path: &str, findings: &mut Findings) {
             );
         }
     }
-    let size = match value {
-        Value::String(text) => Some((text.chars().count() as u64, "minLength", "maxLength")),
-        Value::Array(items) => Some((items.len() as u64, "minItems", "maxItems")),
+    match value {
+        Value::String(text) => {
+            // Of a text's faults the first alone is told.
+            let size = text.chars().count() as u64;
+            let wrong = |pattern: &&str| regex::Regex::new(pattern).is_ok_and(|pattern| !pattern.is_match(text));
+            if let Some(most) = schema["maxLength"].as_u64().filter(|most| size > *most) {
+                refuse("FieldValueTooLong", format!("Too long: may not be more than {most} bytes"));
+            } else if let Some(least) = schema["minLength"].as_u64().filter(|least| size < *least) {
+                refuse("FieldValueInvalid", format!("Invalid value: {value}: {path} in body should be at least {least} chars long"));
+            } else if let Some(pattern) = schema["pattern"].as_str().filter(wrong) {
+                refuse("FieldValueInvalid", format!("Invalid value: {value}: {path} in body should match '{pattern}'"));
+            }
+        }
+        Value::Array(items) => {
+            let size = items.len() as u64;
+            if let Some(least) = schema["minItems"].as_u64().filter(|least| size < *least) {
+                refuse("FieldValueInvalid", format!("Invalid value: {size}: {path} in body should have at least {least} items"));
+            }
+            if let Some(most) = schema["maxItems"].as_u64().filter(|most| size > *most) {
+                refuse("FieldValueTooMany", format!("Too many: {size}: must have at most {most} items"));
+            }
+            duplicates(schema, items, path, findings);
+        }
+        _ => {}
+    }
+}
+
+/// Items of a set or keyed list must differ.
+fn duplicates(schema: &Value, items: &[Value], path: &str, findings: &mut Findings) {
+    let keys: Vec<&str> = schema["x-kubernetes-list-map-keys"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let identity = |item: &Value| match schema["x-kubernetes-list-type"].as_str() {
+        Some("set") => Some(item.clone()),
+        Some("map") => Some(keys.iter().filter_map(|key| Some(((*key).to_owned(), item.get(*key)?.clone()))).collect()),
         _ => None,
     };
-    if let Some((size, least, most)) = size
-        && (schema[least].as_u64().is_some_and(|least| size < least) || schema[most].as_u64().is_some_and(|most| size > most))
-    {
-        refuse("FieldValueInvalid", format!("Invalid value: {value}: {path} in body has the wrong size {size}"));
-    }
-    if let (Some(pattern), Some(text)) = (schema["pattern"].as_str(), value.as_str())
-        && regex::Regex::new(pattern).is_ok_and(|pattern| !pattern.is_match(text))
-    {
-        refuse("FieldValueInvalid", format!("Invalid value: {value}: {path} in body should match '{pattern}'"));
+    let all: Vec<Option<Value>> = items.iter().map(identity).collect();
+    for (at, item) in all.iter().enumerate() {
+        if let Some(item) = item.as_ref().filter(|_| all[..at].contains(item)) {
+            findings.causes.push((format!("{path}[{at}]"), "FieldValueDuplicate", format!("Duplicate value: {item}")));
+        }
     }
 }
 
@@ -173,6 +215,7 @@ mod tests {
             "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": true},
             "map": {"type": "object", "additionalProperties": {"type": "string"}},
             "kept": {"type": "array", "x-kubernetes-preserve-unknown-fields": true, "items": {"type": "object"}},
+            "keyed": {"type": "array", "minItems": 1, "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["k"], "items": {"type": "object", "properties": {"k": {"type": "string"}}}},
             "list": {"type": "array", "items": {"type": "object", "properties": {"a": {"type": "integer"}}}},
         }}}})
     }
@@ -198,6 +241,8 @@ mod tests {
             (json!({"mode": "one", "count": 0}), "spec.count", "FieldValueInvalid"),
             (json!({"mode": "one", "count": "0"}), "spec.count", "FieldValueTypeInvalid"),
             (json!({"mode": "one", "size": "huge"}), "spec.size", "FieldValueInvalid"),
+            (json!({"mode": "one", "keyed": [{"k": "a"}, {"k": "b"}, {"k": "a"}]}), "spec.keyed[2]", "FieldValueDuplicate"),
+            (json!({"mode": "one", "keyed": []}), "spec.keyed", "FieldValueInvalid"),
         ] {
             let findings = admit(&schema(), &mut json!({"spec": spec}));
             assert_eq!(findings.causes.iter().map(|cause| (cause.0.as_str(), cause.1)).collect::<Vec<_>>(), [(field, reason)]);

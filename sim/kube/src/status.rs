@@ -33,13 +33,21 @@ impl ApiError {
     }
 
     fn about(mut self, group: &str, kind: &str, name: &str) -> ApiError {
-        self.details = json!({"name": name, "group": group, "kind": kind});
+        self.details = json!({"group": group, "kind": kind});
+        if !name.is_empty() {
+            self.details["name"] = json!(name);
+        }
         self
     }
 
     /// 404 for an object; `resource` is `plural` or `plural.group`.
     pub(crate) fn not_found(group: &str, plural: &str, name: &str) -> ApiError {
         ApiError::new(404, "NotFound", format!("{} \"{name}\" not found", qualified(group, plural))).about(group, plural, name)
+    }
+
+    /// 404 for a path that belongs to no group; no `Status`, but this text alone.
+    pub(crate) fn no_page() -> ApiError {
+        ApiError::new(404, "", "404 page not found\n")
     }
 
     /// 404 for a path that nothing serves.

@@ -10,7 +10,7 @@ use crate::patch::{self, apply, strategic};
 use crate::resource::Resource;
 use crate::status::ApiError;
 use crate::world::{DEFINITIONS, World, wish_changed};
-use crate::{control, defaults, event, schema};
+use crate::{control, defaults, event, scale, schema};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -31,6 +31,8 @@ pub(crate) struct WriteOptions {
     pub(crate) manager: String,
     pub(crate) validation: Validation,
     pub(crate) force: bool,
+    /// Whether it is a patch: some refusals are worded otherwise then.
+    pub(crate) patches: bool,
 }
 
 /// Which part of an object a write may change.
@@ -84,10 +86,10 @@ impl World {
         if resource.namespaced {
             self.open_namespace(namespace, resource, &name)?;
         }
-        if self.get(&resource.shelf(), namespace, &name).is_some() {
-            return Err(ApiError::already_exists(&resource.group, &resource.plural, &name));
+        let taken = self.get(&resource.shelf(), namespace, &name).is_some();
+        if !taken {
+            self.room()?;
         }
-        self.room()?;
         for key in ["uid", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"] {
             meta::unset(&mut object, "/metadata", key);
         }
@@ -95,6 +97,10 @@ impl World {
             meta::unset(&mut object, "", "status");
         }
         let object = self.admit(resource, object, None, options)?;
+        // What is wrong is told before what is there already.
+        if taken {
+            return Err(ApiError::already_exists(&resource.group, &resource.plural, &name));
+        }
         let mut object = self.first_state(resource, object);
         if meta::list(&object, "/metadata/managedFields").is_empty() {
             self.own(resource, &Value::Null, &mut object, "", options);
@@ -176,9 +182,7 @@ impl World {
     ) -> Result<(Arc<Value>, bool), ApiError> {
         let mut wanted = wanted.clone();
         if wanted["apiVersion"].is_null() || wanted["kind"].is_null() {
-            return Err(ApiError::bad_request(
-                "Object 'Kind' or 'apiVersion' is missing in an apply patch; an apply patch is a whole object",
-            ));
+            return Err(ApiError::bad_request("invalid object type: /, Kind="));
         }
         if options.manager.is_empty() {
             return Err(ApiError::invalid(
@@ -191,6 +195,7 @@ impl World {
         if !meta::list(&wanted, "/metadata/managedFields").is_empty() {
             return Err(ApiError::bad_request("metadata.managedFields must be nil"));
         }
+        let said = meta::namespace(&wanted).to_owned();
         self.right_object(resource, namespace, name, &mut wanted)?;
         meta::unset(&mut wanted, "/metadata", "creationTimestamp");
         if resource.status {
@@ -201,12 +206,10 @@ impl World {
         }
         if let Some(schema) = &resource.schema {
             let findings = schema::admit(schema, &mut wanted.clone());
-            if let Some(field) = findings.unknown.first() {
-                let message = format!(
-                    "failed to create typed patch object ({namespace}/{name}; {}, Kind={}): .{field}: field not declared in schema",
-                    resource.api_version(),
-                    resource.kind
-                );
+            let unknown = findings.unknown.first().map(|field| format!(".{field}: field not declared in schema"));
+            if let Some(problem) = unknown.or_else(|| findings.untyped(&wanted)) {
+                let (version, kind) = (resource.api_version(), &resource.kind);
+                let message = format!("failed to create typed patch object ({said}/{name}; {version}, Kind={kind}): {problem}");
                 return Err(ApiError::new(500, "", message));
             }
         }
@@ -249,8 +252,29 @@ impl World {
         }
         let uid = meta::uid(&new);
         if !uid.is_empty() && uid != meta::uid(old) {
-            let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {}", meta::uid(old));
-            return Err(ApiError::conflict(&resource.group, &resource.plural, &name, &why));
+            if !resource.custom() {
+                let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {}", meta::uid(old));
+                return Err(ApiError::conflict(&resource.group, &resource.plural, &name, &why));
+            }
+            let message = format!("Invalid value: {uid:?}: field is immutable");
+            return Err(self.immutable(resource, &name, "metadata.uid", "FieldValueInvalid", message));
+        }
+        let late: Vec<&str> = meta::list(&new, "/metadata/finalizers")
+            .iter()
+            .filter(|one| meta::terminating(old) && !meta::list(old, "/metadata/finalizers").contains(one))
+            .filter_map(Value::as_str)
+            .collect();
+        if !late.is_empty() {
+            let message = format!(
+                "Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
+                quoted(&late)
+            );
+            return Err(self.immutable(resource, &name, "metadata.finalizers", "FieldValueForbidden", message));
+        }
+        for key in ["finalizers", "ownerReferences"] {
+            if new["metadata"][key] == json!([]) {
+                meta::unset(&mut new, "/metadata", key);
+            }
         }
         if meta::name(&new) != name || meta::namespace(&new) != namespace {
             return Err(ApiError::bad_request("the name or namespace of the object does not match the one in the request"));
@@ -285,6 +309,17 @@ impl World {
         Ok(object)
     }
 
+    /// A refusal of the checks of metadata. They run twice on custom resources, and their causes stand twice there.
+    fn immutable(&self, resource: &Resource, name: &str, field: &str, reason: &'static str, message: String) -> ApiError {
+        let cause = (field.to_owned(), reason, message);
+        let mut error = ApiError::invalid(&resource.group, &resource.kind, name, std::slice::from_ref(&cause));
+        if resource.custom() {
+            let twice = [&error.details["causes"][0], &error.details["causes"][0]].map(Value::clone);
+            error.details["causes"] = json!(twice);
+        }
+        error
+    }
+
     /// A whole write may not touch what the server keeps, nor a status that has its own subresource.
     fn whole(&self, resource: &Resource, old: &Value, mut new: Value) -> Value {
         for key in ["uid", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds", "resourceVersion"] {
@@ -314,9 +349,20 @@ impl World {
         let name = meta::name(&object).to_string();
         let causes = match &resource.schema {
             Some(schema) => {
-                let findings = schema::admit(schema, &mut object);
+                let given = if options.patches { object.clone() } else { Value::Null };
+                let mut findings = schema::admit(schema, &mut object);
+                scale::check(resource, &object, &mut findings.causes);
                 if options.validation == Validation::Strict && !findings.unknown.is_empty() {
                     let all: Vec<String> = findings.unknown.iter().map(|field| format!("unknown field \"{field}\"")).collect();
+                    if options.patches {
+                        // With the whole patched object in the text, before the reason.
+                        let whole = Value::from(given.to_string());
+                        let message = format!(" \"\" is invalid: patch: Invalid value: {whole}: strict decoding error: {}", all.join(", "));
+                        let mut error = ApiError::new(422, "Invalid", message);
+                        let cause = error.message.trim_start_matches(" \"\" is invalid: patch: ").to_owned();
+                        error.details = json!({"causes": [{"reason": "FieldValueInvalid", "message": cause, "field": "patch"}]});
+                        return Err(error);
+                    }
                     let (kind, version) = (&resource.kind, &resource.version);
                     return Err(ApiError::bad_request(format!(
                         "{kind} in version \"{version}\" cannot be handled as a {kind}: strict decoding error: {}",
@@ -370,7 +416,18 @@ impl World {
             object["apiVersion"] = json!(resource.api_version());
             object["kind"] = json!(resource.kind);
         }
-        if object["kind"] != resource.kind || object["apiVersion"] != resource.api_version() {
+        let (kind, version) = (meta::text(object, "/kind").to_owned(), resource.api_version());
+        if resource.custom() && object["apiVersion"] != version {
+            return Err(ApiError::bad_request(format!(
+                "the API version in the data ({}) does not match the expected API version ({version})",
+                meta::text(object, "/apiVersion")
+            )));
+        }
+        if resource.custom() && kind != resource.kind {
+            let cause = ("kind".to_string(), "FieldValueInvalid", format!("Invalid value: {kind:?}: must be {}", resource.kind));
+            return Err(ApiError::invalid(&resource.group, &kind, meta::name(object), &[cause]));
+        }
+        if object["kind"] != resource.kind || object["apiVersion"] != version {
             return Err(ApiError::bad_request(format!(
                 "{} in version {} cannot be handled as a {} in version {}",
                 object["kind"],
@@ -387,9 +444,7 @@ impl World {
         if resource.namespaced && given.is_empty() {
             meta::set(object, "/metadata/namespace", json!(namespace));
         } else if resource.namespaced && given != namespace {
-            return Err(ApiError::bad_request(format!(
-                "the namespace of the provided object does not match the namespace sent on the request ({given} != {namespace})"
-            )));
+            return Err(ApiError::bad_request("the namespace of the provided object does not match the namespace sent on the request"));
         } else if !resource.namespaced && !given.is_empty() {
             meta::unset(object, "/metadata", "namespace");
         }
@@ -418,7 +473,7 @@ impl World {
         let name = meta::name(object).to_string();
         if !defaults::good_name(&name) {
             let message = format!(
-                "Invalid value: \"{name}\": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character"
+                "Invalid value: \"{name}\": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
             );
             return Err(ApiError::invalid(
                 &resource.group,
@@ -458,6 +513,11 @@ impl World {
         }
         Ok(())
     }
+}
+
+/// Texts as Go writes them.
+fn quoted(texts: &[&str]) -> String {
+    texts.iter().map(|text| format!("{text:?}")).collect::<Vec<_>>().join(", ")
 }
 
 fn status_only(old: &Value, new: Value) -> Value {

@@ -3,7 +3,7 @@
 //! After sigs.k8s.io/structured-merge-diff, with the shapes of [`super::shape`] in place of full schemas. Broken when a forced apply leaves the
 //! field with two owners of different values, or when a dropped field stays.
 
-use super::fields::{FieldSet, Writer, difference, item_part};
+use super::fields::{FieldSet, Writer, difference, in_order, item_part};
 use super::shape::{ListKind, Shape};
 use crate::meta;
 use crate::status::ApiError;
@@ -64,26 +64,35 @@ fn entries_after(live: &Value, merged: &Value, shape: Shape<'_>, writer: &Writer
         }
     }
     managed.push(own);
+    in_order(&mut managed);
     managed
 }
 
+/// Worded as the real one: a single conflict in one line, several as lists; causes by field, managers by name.
 fn refusal(entries: &[Value], clashes: &[(usize, Vec<String>)]) -> ApiError {
     let mut causes = Vec::new();
     let mut parts = Vec::new();
     for (at, fields) in clashes {
         let entry = &entries[*at];
         let sub = entry["subresource"].as_str().map(|sub| format!(" with subresource \"{sub}\"")).unwrap_or_default();
-        let who = format!("{}{sub} using {}", entry["manager"], entry["apiVersion"].as_str().unwrap_or_default());
+        let version = entry["apiVersion"].as_str().unwrap_or_default();
+        let using = if entry["operation"] == "Update" { format!(" using {version}") } else { String::new() };
+        let who = format!("{}{sub}{using}", entry["manager"]);
         for field in fields {
             causes.push(json!({"reason": "FieldManagerConflict", "message": format!("conflict with {who}"), "field": field}));
         }
-        parts.push(match fields.as_slice() {
-            [one] => format!("conflict with {who}: {one}"),
-            many => format!("conflicts with {who}:\n- {}", many.join("\n- ")),
-        });
+        parts.push((who, fields));
     }
     let count = causes.len();
-    let message = format!("Apply failed with {count} conflict{}: {}", if count == 1 { "" } else { "s" }, parts.join("\n"));
+    causes.sort_by_key(|cause| cause["field"].to_string());
+    parts.sort();
+    let message = match parts.as_slice() {
+        [(who, fields)] if fields.len() == 1 => format!("Apply failed with 1 conflict: conflict with {who}: {}", fields[0]),
+        all => {
+            let all: Vec<String> = all.iter().map(|(who, fields)| format!("conflicts with {who}:\n- {}", fields.join("\n- "))).collect();
+            format!("Apply failed with {count} conflicts: {}", all.join("\n"))
+        }
+    };
     let mut error = ApiError::new(409, "Conflict", message);
     error.details = json!({"causes": causes});
     error
@@ -223,7 +232,7 @@ mod tests {
         let refused = run(&first, &json!({"metadata": {"name": "w"}, "spec": {"replicas": 2}}), "b", false).unwrap_err();
         assert_eq!((refused.code, refused.reason), (409, "Conflict"));
         assert_eq!(refused.details["causes"][0]["field"], ".spec.replicas");
-        assert_eq!(refused.message, "Apply failed with 1 conflict: conflict with \"a\" using apps/v1: .spec.replicas");
+        assert_eq!(refused.message, "Apply failed with 1 conflict: conflict with \"a\": .spec.replicas");
         let forced = run(&first, &json!({"metadata": {"name": "w"}, "spec": {"replicas": 2}}), "b", true).unwrap();
         assert_eq!(forced["spec"]["replicas"], 2);
         assert_eq!(managers(&forced), ["b"], "the first manager owned nothing else");

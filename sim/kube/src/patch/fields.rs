@@ -92,6 +92,7 @@ fn strip(set: &mut FieldSet) {
     set.below.remove("f:apiVersion");
     set.below.remove("f:kind");
     if let Some(metadata) = set.below.get_mut("f:metadata") {
+        metadata.here = false;
         for name in BOOKKEEPING {
             metadata.below.remove(&format!("f:{name}"));
         }
@@ -113,12 +114,21 @@ pub(crate) fn item_part(item: &Value, keys: &[&str]) -> String {
     format!("k:{}", Value::Object(map))
 }
 
+/// What an update adds: maps and lists are in the set themselves, other than in an applied set.
+fn added(value: &Value, shape: Shape<'_>) -> FieldSet {
+    fields_of(value, shape, true)
+}
+
 fn of_value(value: &Value, shape: Shape<'_>) -> FieldSet {
-    let mut set = FieldSet::default();
+    fields_of(value, shape, false)
+}
+
+fn fields_of(value: &Value, shape: Shape<'_>, mark: bool) -> FieldSet {
+    let mut set = FieldSet { here: mark && shape.is_marked(), ..FieldSet::default() };
     match value {
         Value::Object(map) if !map.is_empty() && !shape.atomic_map() => {
             for (key, value) in map {
-                set.below.insert(format!("f:{key}"), of_value(value, shape.field(key)));
+                set.below.insert(format!("f:{key}"), fields_of(value, shape.field(key), mark));
             }
         }
         Value::Array(items) if !items.is_empty() => match shape.list_kind() {
@@ -130,7 +140,7 @@ fn of_value(value: &Value, shape: Shape<'_>) -> FieldSet {
             }
             ListKind::Keyed(keys) => {
                 for item in items {
-                    let mut below = of_value(item, shape.item());
+                    let mut below = fields_of(item, shape.item(), mark);
                     below.here = true;
                     set.below.insert(item_part(item, &keys.names()), below);
                 }
@@ -172,7 +182,7 @@ fn compare(old: &Value, new: &Value, shape: Shape<'_>, changed: &mut FieldSet, r
             }
         },
         _ => {
-            let (before, after) = (of_value(old, shape), of_value(new, shape));
+            let (before, after) = (of_value(old, shape), added(new, shape));
             if before != after {
                 removed.union(&before); // a map became a leaf, or the other way round: the old paths are no more
             }
@@ -212,7 +222,7 @@ fn descend(old: Option<&Value>, new: Option<&Value>, part: &str, shape: Shape<'_
             }
         }
         (None, Some(new)) => {
-            changed.below.insert(part.to_string(), of_value(new, shape));
+            changed.below.insert(part.to_string(), added(new, shape));
         }
         (Some(_), None) => {
             removed.below.insert(part.to_string(), FieldSet { here: true, below: BTreeMap::new() });
@@ -281,7 +291,14 @@ pub(crate) fn track(old: &Value, new: &mut Value, shape: Shape<'_>, writer: &Wri
     if !own.is_empty() {
         kept.push(writer.entry(&own));
     }
+    in_order(&mut kept);
     crate::meta::set(new, "/metadata/managedFields", Value::Array(kept));
+}
+
+/// The order in which the server keeps entries: applies first, then by time, manager and subresource.
+pub(crate) fn in_order(entries: &mut [Value]) {
+    let text = |entry: &Value, field: &str| entry[field].as_str().unwrap_or_default().to_owned();
+    entries.sort_by_key(|entry| ["operation", "time", "manager", "apiVersion", "subresource"].map(|field| text(entry, field)));
 }
 
 #[cfg(test)]

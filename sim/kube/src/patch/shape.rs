@@ -136,6 +136,12 @@ impl<'a> Shape<'a> {
         ATOMIC_MAPS.iter().any(|&entry| fits(entry, self.name, self.parent))
     }
 
+    /// Whether a map or list at this place is a field of its own when an update adds it. Go's structs are not, and most places of built-in
+    /// kinds are; labels, annotations and the like, and everything in a custom resource, are.
+    pub(crate) fn is_marked(self) -> bool {
+        self.parent == "metadata" || self.custom && !self.name.is_empty()
+    }
+
     /// The one key by which a strategic merge patch finds items, where there is one.
     pub(crate) fn merge_key(self) -> Option<&'a str> {
         if self.name == "taints" {

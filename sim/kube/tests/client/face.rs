@@ -239,7 +239,7 @@ async fn custom_resources_live() -> Result<()> {
     );
     assert_eq!(
         (strict.code, strict.message.contains("strict decoding error: unknown field \"spec.odd\"")),
-        (400, true),
+        (422, true),
         "{}",
         strict.message
     );

@@ -1,10 +1,15 @@
 //! A cluster for a test: the face on a free loopback port with three nodes and fast plant time, or the server of HOMEOSTAT_TEST_KUBECONFIG.
+//!
+//! That server may serve custom resources alone (`scripts/real-api-server`): what needs the core group or `apps` then says SKIPPED.
 
 use homeostat_kube_face::{KubeServer, Settings};
 use homeostat_model::{Span, Time};
 use k8s_openapi::api::core::v1::Namespace;
-use kube::api::{DeleteParams, PostParams};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{ApiResource, DeleteParams, DynamicObject, ListParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::core::GroupVersionKind;
+use kube::runtime::wait::conditions::is_crd_established;
 use kube::{Api, Client, Config};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -21,6 +26,10 @@ pub struct Cluster {
     pub url: String,
     /// A namespace of this test's own.
     pub namespace: String,
+    /// Whether the core group and `apps` are served.
+    core: bool,
+    /// Definitions that this test made.
+    definitions: Vec<String>,
 }
 
 impl Drop for Cluster {
@@ -67,6 +76,58 @@ pub fn plain(settings: Settings) -> KubeServer {
     server
 }
 
+/// A client for the server of HOMEOSTAT_TEST_KUBECONFIG, and its address.
+pub async fn given() -> Result<Option<(Client, String)>> {
+    let Ok(path) = std::env::var("HOMEOSTAT_TEST_KUBECONFIG") else { return Ok(None) };
+    let mut config = Config::from_custom_kubeconfig(Kubeconfig::read_from(path)?, &KubeConfigOptions::default()).await?;
+    config.default_retry = false;
+    let url = config.cluster_url.to_string();
+    Ok(Some((Client::try_from(config)?, url)))
+}
+
+/// Whether a server has the built-in kinds.
+async fn serves_core(client: &Client) -> Result<bool> {
+    // Not by kube's own question: a server without the core group answers 404 with what is no Status.
+    let answer = client.send(axum::http::Request::get("/api/v1").body(kube::client::Body::empty())?).await?;
+    match answer.status().as_u16() {
+        200 => Ok(true),
+        404 => Ok(false),
+        code => Err(format!("GET /api/v1: HTTP {code}").into()),
+    }
+}
+
+/// A definition of Notes with `data` like a ConfigMap's, and a `spec` and `status` with rules and subresources.
+pub fn notes(group: &str) -> Value {
+    let spec = json!({"type": "object", "properties": {
+        "replicas": {"type": "integer", "minimum": 0, "default": 1}, "size": {"type": "string", "enum": ["small", "large"]},
+        "word": {"type": "string", "pattern": "^[a-z]+$", "minLength": 2, "maxLength": 5},
+        "tags": {"type": "array", "minItems": 1, "items": {"type": "string"}}, "share": {"type": "number", "maximum": 1},
+        "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": true},
+        "parts": {"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"], "maxItems": 3,
+            "items": {"type": "object", "required": ["name"], "properties": {"name": {"type": "string"}, "minutes": {"type": "integer"}}}},
+    }});
+    let status = json!({"type": "object", "properties": {"replicas": {"type": "integer"}, "selector": {"type": "string"}, "seen": {"type": "string"}}});
+    let data = json!({"type": "object", "additionalProperties": {"type": "string"}});
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": format!("notes.{group}")},
+        "spec": {
+            "group": group, "scope": "Namespaced", "names": {"kind": "Note", "listKind": "NoteList", "plural": "notes", "singular": "note"},
+            "versions": [{
+                "name": "v1", "served": true, "storage": true,
+                "subresources": {"status": {}, "scale": {"specReplicasPath": ".spec.replicas", "statusReplicasPath": ".status.replicas",
+                    "labelSelectorPath": ".status.selector"}},
+                "schema": {"openAPIV3Schema": {"type": "object", "properties": {"data": data, "spec": spec, "status": status}}},
+            }],
+        },
+    })
+}
+
+/// A name that no other test has.
+pub fn unique(prefix: &str) -> String {
+    static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    format!("{prefix}-{}-{}", std::process::id(), COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
+}
+
 impl Cluster {
     /// The face, served, at fifty times real time.
     pub async fn face(settings: Settings) -> Result<Cluster> {
@@ -91,22 +152,56 @@ impl Cluster {
         config.default_retry = false;
         config.auth_info.token = token.map(|token| token.0.into());
         let client = Client::try_from(config)?;
-        Cluster { client, server: Some(server), url, namespace: String::new() }.with_namespace().await
+        let definitions = Vec::new();
+        Cluster { client, server: Some(server), url, namespace: String::new(), core: true, definitions }.with_namespace().await
     }
 
-    /// The given server, or the face.
-    pub async fn any() -> Result<Cluster> {
+    /// The given server, or the face; `None`, said loudly, if the given one serves custom resources alone.
+    pub async fn any() -> Result<Option<Cluster>> {
         Cluster::any_or(Settings::default()).await
     }
 
-    /// The given server, or the face with these settings.
-    pub async fn any_or(settings: Settings) -> Result<Cluster> {
-        let Ok(path) = std::env::var("HOMEOSTAT_TEST_KUBECONFIG") else { return Cluster::face(settings).await };
-        let mut config = Config::from_custom_kubeconfig(Kubeconfig::read_from(path)?, &KubeConfigOptions::default()).await?;
-        config.default_retry = false;
-        let url = config.cluster_url.to_string();
-        let client = Client::try_from(config)?;
-        Cluster { client, server: None, url, namespace: String::new() }.with_namespace().await
+    /// The same with settings for the face.
+    pub async fn any_or(settings: Settings) -> Result<Option<Cluster>> {
+        let cluster = Cluster::custom_or(settings).await?;
+        if cluster.core {
+            return Ok(Some(cluster));
+        }
+        let test = std::thread::current().name().unwrap_or_default().to_owned();
+        eprintln!("SKIPPED: {test} needs core/apps, which {} does not serve", cluster.url);
+        Ok(None)
+    }
+
+    /// The given server, whatever it serves, or the face: for custom resources.
+    pub async fn custom() -> Result<Cluster> {
+        Cluster::custom_or(Settings::default()).await
+    }
+
+    async fn custom_or(settings: Settings) -> Result<Cluster> {
+        let Some((client, url)) = given().await? else { return Cluster::face(settings).await };
+        let core = serves_core(&client).await?;
+        let cluster = Cluster { client, server: None, url, namespace: unique("homeostat-test"), core, definitions: Vec::new() };
+        if core { cluster.with_namespace().await } else { Ok(cluster) }
+    }
+
+    /// Defines Notes in a group of this test's own and waits until they can be asked for.
+    pub async fn notes(&mut self) -> Result<(Api<DynamicObject>, ApiResource)> {
+        let group = format!("{}.example.org", unique("notes"));
+        let definitions: Api<CustomResourceDefinition> = Api::all(self.client.clone());
+        definitions.create(&PostParams::default(), &serde_json::from_value(notes(&group))?).await?;
+        self.definitions.push(format!("notes.{group}"));
+        wait(&definitions, &format!("notes.{group}"), is_crd_established()).await?;
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(&group, "v1", "Note"));
+        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &self.namespace, &resource);
+        // What was established a moment ago may still be told to wait: 404, or 429 `storage is (re)initializing`.
+        tokio::time::timeout(PATIENCE, async {
+            while let Err(kube::Error::Api(status)) = api.list(&ListParams::default().limit(1)).await {
+                assert!(matches!(status.code, 404 | 429 | 503), "{status:?}");
+                tokio::task::yield_now().await;
+            }
+        })
+        .await?;
+        Ok((api, resource))
     }
 
     async fn with_namespace(mut self) -> Result<Cluster> {
@@ -124,9 +219,21 @@ impl Cluster {
 
     /// Leaves a given server as it was.
     pub async fn end(self) -> Result<()> {
+        let definitions: Api<CustomResourceDefinition> = Api::all(self.client.clone());
+        for name in &self.definitions {
+            definitions.delete(name, &DeleteParams::default()).await?;
+        }
+        if !self.core {
+            return Ok(());
+        }
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
         namespaces.delete(&self.namespace, &DeleteParams::default()).await?;
         Ok(())
+    }
+
+    /// An API of a kind, untyped, in this test's namespace.
+    pub fn objects(&self, resource: &ApiResource) -> Api<DynamicObject> {
+        Api::namespaced_with(self.client.clone(), &self.namespace, resource)
     }
 
     /// An API of a namespaced kind in this test's namespace.

@@ -8,3 +8,4 @@ mod harness;
 mod kubectl;
 mod models;
 mod operators;
+mod twins;
