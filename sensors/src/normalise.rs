@@ -73,6 +73,18 @@ impl Normaliser {
         names
     }
 
+    /// The names of the raw metrics that feed one signal, ordered, with what describes their series; none for a name that is no signal.
+    pub fn raw_metrics_of(signal: &str) -> Vec<&'static str> {
+        let mut names: Vec<&'static str> =
+            RULES.iter().copied().flatten().filter(|rule| rule.signal == signal).map(|rule| rule.raw).collect();
+        if names.iter().any(|name| name.starts_with("smartctl_")) {
+            names.push("smartctl_device");
+        }
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
     /// Wires one raw series to its formulas, declaring derived series that are new.
     fn wire(&mut self, number: u32, decl: &SeriesDecl, dictionary: &mut Dictionary, into: &mut Observation) {
         let Some(rules) = self.by_raw.get(&*decl.key.metric) else { return };

@@ -13,6 +13,7 @@
 mod answer;
 mod config;
 mod fetch;
+pub mod history;
 mod plan;
 mod status;
 mod tracker;

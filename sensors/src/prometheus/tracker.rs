@@ -153,7 +153,7 @@ fn hash(name: &str, labels: &[(std::borrow::Cow<'_, str>, std::borrow::Cow<'_, s
 }
 
 /// What a target scrapes together: FNV-1a over job and instance, never zero.
-fn cohort_of(job: &str, instance: &str) -> u32 {
+pub(super) fn cohort_of(job: &str, instance: &str) -> u32 {
     let bytes = job.bytes().chain([0xff]).chain(instance.bytes());
     bytes.fold(0x811c_9dc5u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)).max(1)
 }
