@@ -295,7 +295,7 @@ impl Drop for Reloads {
 /// until a restart.
 fn watch_rules(config: &Config, known: Known, handle: Handle) -> Reloads {
     let (changed, changes) = mpsc::channel(1);
-    let mut paths: Vec<PathBuf> = config.policies.dir.iter().cloned().collect();
+    let mut paths: Vec<PathBuf> = config.policies.dir.iter().chain(&config.policies.candidates).cloned().collect();
     // A file that is replaced gets a new inode, so its folder is watched.
     paths.extend(
         known

@@ -6,8 +6,9 @@
 use crate::config::{Config, Outside};
 use crate::own_base;
 use anyhow::Context;
+use homeostat_authoring::twin::SUFFIX;
 use homeostat_model::rules::OwnBase;
-use homeostat_model::{ActuatorSpec, PolicyId, PolicyOverride, PolicySource, RuleSet};
+use homeostat_model::{ActuatorSpec, Autonomy, PolicyId, PolicyOverride, PolicySource, RuleSet};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -25,14 +26,36 @@ pub const SHIPPED: &[(&str, &str)] = &include!(concat!(env!("OUT_DIR"), "/shippe
 /// The folder or a file cannot be read, or a limit is reached.
 pub fn policies(config: &Config) -> anyhow::Result<Vec<PolicySource>> {
     let overrides = config.policies.overrides();
-    let sources = match &config.policies.dir {
+    let mut sources = match &config.policies.dir {
         None => SHIPPED.iter().map(|(name, text)| source(name, &format!("shipped:{name}.rhai"), text, &overrides)).collect(),
         Some(dir) => folder(dir, &overrides)?,
     };
+    if let Some(dir) = &config.policies.candidates {
+        let candidates = candidates(dir, &overrides, &sources)?;
+        sources.extend(candidates);
+    }
     let unknown: Vec<&str> =
         overrides.keys().map(PolicyId::as_str).filter(|name| !sources.iter().any(|s: &PolicySource| s.id.as_str() == *name)).collect();
     anyhow::ensure!(unknown.is_empty(), "the configuration changes policies that do not exist: {}", unknown.join(", "));
     Ok(sources)
+}
+
+/// The policies that run beside live ones and never act.
+fn candidates(dir: &Path, overrides: &BTreeMap<PolicyId, PolicyOverride>, live: &[PolicySource]) -> anyhow::Result<Vec<PolicySource>> {
+    let mut found = folder(dir, overrides)?;
+    for candidate in &mut found {
+        let Some(twin) = live.iter().find(|policy| policy.id == candidate.id) else {
+            let names = live.iter().map(|policy| policy.id.as_str()).collect::<Vec<_>>().join(", ");
+            anyhow::bail!(
+                "the candidate {} has no policy `{}` to run beside (there are: {names}); to try a new policy, put it among the others with `autonomy: \"shadow\"`",
+                candidate.path,
+                candidate.id
+            );
+        };
+        candidate.overrides = PolicyOverride { autonomy: Some(Autonomy::Shadow), ..twin.overrides.clone() };
+        candidate.id = PolicyId::from(format!("{}{SUFFIX}", candidate.id).as_str());
+    }
+    Ok(found)
 }
 
 fn folder(dir: &Path, overrides: &BTreeMap<PolicyId, PolicyOverride>) -> anyhow::Result<Vec<PolicySource>> {

@@ -103,6 +103,10 @@ pub struct PoliciesConfig {
     /// A folder with `*.rhai` files. Without it: the shipped policies.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dir: Option<PathBuf>,
+    /// A folder with candidates: `x.rhai` runs beside the policy `x` as `x.candidate`, on the same data and with the same changes, and
+    /// never acts. `homeostat policy compare x` tells what both wished.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub candidates: Option<PathBuf>,
     /// Changes by policy name (the file's name without `.rhai`).
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub overrides: BTreeMap<String, PolicyOverrideConfig>,
