@@ -5,6 +5,7 @@
 //! says. No network and no daemon either: those stand in the daemon's package, which hands in what it fetched. An editor breaks
 //! this by letting anything here act, or by answering a question that only the kernel can.
 
+pub mod backtest;
 pub mod fuzz;
 pub mod suite;
 pub mod vocabulary;
