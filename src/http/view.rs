@@ -385,7 +385,7 @@ fn threshold(margin: &Margin) -> f64 {
 pub fn evidence_line(evidence: &Evidence) -> String {
     let series = evidence.series.as_ref().map_or_else(String::new, |key| format!(" of {key}"));
     let value = evidence.value.value().map_or_else(|| evidence.value.to_string(), number);
-    let margin = |m: &Margin| format!("{} is {} by {}", m.relation, m.distance >= 0.0, number(m.distance.abs()));
+    let margin = |m: &Margin| format!("{} is {} by {}", m.relation, m.holds(), number(m.distance.abs()));
     let margins: Vec<String> = evidence.margins.iter().map(margin).collect();
     let margins = if margins.is_empty() { String::new() } else { format!("  ({})", margins.join("; ")) };
     format!("{}{series} = {value}{margins}", evidence.operation)

@@ -8,9 +8,23 @@ use std::path::PathBuf;
 pub enum PolicyCommand {
     /// List the policies that would be loaded
     List,
+    /// Compare what a candidate wished beside the live policy, out of the journal; a candidate never acts
+    Compare {
+        /// The live policy's name [default: all that have a candidate]
+        policy: Option<String>,
+        /// Wishes that begin within this time of each other are the same
+        #[arg(long, value_name = "DURATION", default_value = "10m")]
+        tolerance: homeostat_model::Span,
+    },
     /// Run policies' tests
     Test {
-        /// `*.test.yaml` files, or folders of them [default: the configured policy folder, ./policies]
+        /// `*.test.yaml` files, policies with a test beside them, or folders of them [default: the configured policy folder, ./policies]
         paths: Vec<PathBuf>,
+        /// Only expectations whose name (`policy: test: expectation`) holds this text
+        #[arg(long, short = 'n', default_value = "")]
+        name: String,
+        /// Also write the results as JUnit's XML into this file
+        #[arg(long, value_name = "FILE")]
+        junit: Option<PathBuf>,
     },
 }

@@ -16,7 +16,7 @@ mod view;
 mod wishes;
 
 pub use planning::{Plan, PlannedStep};
-pub use view::{Explanation, PolicyView, Stats, UnitView};
+pub use view::{Explanation, PolicyView, Stats, UnitView, evidence_line};
 
 use crate::arbiter::Arbiter;
 use crate::effect::Effect;

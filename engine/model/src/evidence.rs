@@ -39,8 +39,8 @@ impl fmt::Display for ReadingValue {
     }
 }
 
-/// How far a comparison was from turning over, in the read's unit. Zero or more: the condition was true by this much; negative: it
-/// lacked this much.
+/// How far a comparison was from turning over, in the read's unit. More than zero: the condition was true by this much; negative: it
+/// lacked this much; zero: it stood exactly at the threshold, and the relation says on which side that is ([`Margin::holds`]).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Margin {
     /// The comparison, e.g. `< 0.1`.
@@ -48,6 +48,14 @@ pub struct Margin {
     /// The distance.
     #[serde(with = "crate::number")]
     pub distance: f64,
+}
+
+impl Margin {
+    /// Whether the comparison was true. At the threshold itself `<=`, `>=` and `==` are, `<`, `>` and `!=` are not.
+    pub fn holds(&self) -> bool {
+        let at_threshold = self.distance == 0.0 && ["<=", ">=", "=="].iter().any(|sign| self.relation.starts_with(sign));
+        self.distance > 0.0 || at_threshold
+    }
 }
 
 /// One read of an evaluation.

@@ -195,7 +195,7 @@ pub fn evidence_line(evidence: &Evidence) -> String {
         .margins
         .iter()
         .map(|margin| {
-            let word = if margin.distance >= 0.0 { "true by" } else { "false by" };
+            let word = if margin.holds() { "true by" } else { "false by" };
             format!("{} {word} {}", margin.relation, margin.distance.abs())
         })
         .collect();

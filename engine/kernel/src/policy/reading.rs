@@ -180,6 +180,10 @@ impl Compare {
     }
 
     pub(super) fn distance(self, a: f64, b: f64) -> f64 {
+        if a == b {
+            // Infinite ones too.
+            return 0.0;
+        }
         match self {
             Compare::Less | Compare::LessOrEqual => b - a,
             Compare::Greater | Compare::GreaterOrEqual => a - b,
