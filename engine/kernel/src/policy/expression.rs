@@ -44,7 +44,9 @@ impl Host {
             return Err(format!("the expression has {} bytes, at most {TEXT_BYTES_MAX} are allowed", text.len()));
         }
         let compiled = catch_unwind(AssertUnwindSafe(|| self.engine().compile_with_scope(&names(), text)));
-        let ast = compiled.map_err(|_| "the script engine panicked while it read this expression")?.map_err(|error| error.to_string())?;
+        let ast = compiled
+            .map_err(|_| "the script engine panicked while it read this expression")?
+            .map_err(|error| super::words::of_parse(error.err_type()).message)?;
         let source =
             PolicySource { id: "playbook".into(), path: "playbook".into(), text: text.into(), overrides: PolicyOverride::default() };
         match unknown_functions(self.engine(), &ast, &source).first() {
@@ -92,7 +94,7 @@ impl Host {
             }
             (Some(Stop::Fault(text)), _) => Err(text),
             (None, Err(_)) => Err("a function panicked".into()),
-            (None, Ok(Err(error))) => Err(error.to_string()),
+            (None, Ok(Err(error))) => Err(super::words::of_run(error.unwrap_inner()).message),
             (None, Ok(Ok(_))) if wishes > 0 => Err("an expression may not wish anything".into()),
             (None, Ok(Ok(answer))) => Ok(answer),
         }

@@ -4,10 +4,12 @@
 //! without a clock: by operations, and by the samples that native functions may touch. A panic in a function is caught and is a
 //! fault of that evaluation only.
 
+use super::PolicyError;
 use super::api;
 use super::load::Policy;
 use super::reading::{AlertHandle, Series};
 use super::session::{Draft, Mode, PRINTS_MAX, Session, Shared, Stop, Trail, evidence_from, lock};
+use super::words;
 use crate::store::{SelectionId, SeriesRef, Store};
 use homeostat_model::{Alert, Claim, ClaimSubject, Evidence, Origin, Proposal, Span, Target, Time};
 use rhai::packages::{
@@ -288,13 +290,26 @@ fn stopped(session: &Session, policy: &Policy, error: Option<&EvalAltResult>) ->
         }
         (Some(Stop::Fault(text)), _) => {
             let place = place.or_else(|| property_place(&policy.text, text)).unwrap_or(rhai::Position::NONE);
-            Evaluated::Fault(super::PolicyError::at(&policy.path, &policy.text, place, text).to_string())
+            Evaluated::Fault(shown(session, PolicyError::at(&policy.path, &policy.text, place, text)))
         }
         (None, Some(error)) => {
             let inner = error.unwrap_inner();
-            Evaluated::Fault(super::PolicyError::at(&policy.path, &policy.text, inner.position(), plain(inner)).to_string())
+            let said = words::of_run(inner);
+            let error = PolicyError::at(&policy.path, &policy.text, inner.position(), said.message).help(said.help);
+            Evaluated::Fault(shown(session, error))
         }
         (None, None) => Evaluated::Fault("the evaluation stopped without a reason".into()),
+    }
+}
+
+/// A fault with the reading that came before it, if there was one: what the script stumbled over, or went wrong by.
+fn shown(session: &Session, error: PolicyError) -> String {
+    match session.evidence().last() {
+        Some(read) => {
+            let of = read.series.as_ref().map_or_else(String::new, |series| format!(" of {series}"));
+            format!("{error}\n   = reading: {}{of}: {}", read.operation, read.value)
+        }
+        None => error.to_string(),
     }
 }
 
@@ -307,12 +322,6 @@ fn property_place(source: &str, message: &str) -> Option<rhai::Position> {
             line.match_indices(name).find(|(at, _)| line[..*at].ends_with('.') && !line[at + name.len()..].starts_with(is_word))?;
         Some(rhai::Position::new(u16::try_from(row + 1).ok()?, u16::try_from(column + 1).ok()?))
     })
-}
-
-/// The engine's message without the position that it appends; the position is shown as a line with a caret.
-fn plain(error: &EvalAltResult) -> String {
-    let text = error.to_string();
-    text.rsplit_once(" (line ").map_or(text.clone(), |(message, _)| message.to_owned())
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {

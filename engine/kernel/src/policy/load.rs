@@ -6,6 +6,7 @@ use super::diagnose::{PolicyError, did_you_mean};
 use super::host::Host;
 use super::reading::{AlertSelectorText, SelectorText};
 use super::session::{Mode, lock};
+use super::words;
 use crate::store::Selector;
 use homeostat_model::{Arg, Autonomy, PolicyId, PolicySource, Span};
 use rhai::{AST, ASTNode, Caches, Dynamic, Engine, Expr, Map, Position, Scope, Stmt};
@@ -101,10 +102,7 @@ impl Host {
                 format!("the policy has {} bytes, at most {TEXT_BYTES_MAX} are allowed", source.text.len()),
             )]);
         }
-        let ast = self
-            .engine()
-            .compile(&source.text)
-            .map_err(|e| vec![syntax_error(&source.path, &source.text, &e)])?;
+        let ast = self.engine().compile(&source.text).map_err(|e| vec![syntax_error(&source.path, &source.text, &e)])?;
         let unknown = unknown_functions(self.engine(), &ast, source);
         if !unknown.is_empty() {
             return Err(unknown);
@@ -149,7 +147,7 @@ impl Host {
                 let message = match said {
                     Some(super::session::Stop::Fault(text)) => text,
                     Some(super::session::Stop::Undetermined(_)) => "`policy()` is read without any data: it cannot read values".into(),
-                    None => e.unwrap_inner().to_string(),
+                    None => words::of_run(e.unwrap_inner()).message,
                 };
                 Err(fail(e.unwrap_inner().position(), format!("`policy()` failed: {message}")))
             }
@@ -159,15 +157,8 @@ impl Host {
 
 /// What the parser could not read.
 pub(super) fn syntax_error(path: &str, text: &str, error: &rhai::ParseError) -> PolicyError {
-    PolicyError::at(path, text, error.position(), error.err_type().to_string()).help(hint(&error.to_string()))
-}
-
-/// A help line for messages of the language that surprise.
-fn hint(message: &str) -> Option<String> {
-    if message.contains("eval") {
-        return Some("a policy cannot run text as code".into());
-    }
-    message.contains("import").then(|| "a policy is one file and imports nothing".into())
+    let said = words::of_parse(error.err_type());
+    PolicyError::at(path, text, error.position(), said.message).help(said.help)
 }
 
 struct MapReader<'a> {

@@ -15,13 +15,14 @@ mod reading;
 mod retrace;
 mod session;
 pub mod survey;
+mod words;
 
 #[cfg(test)]
 mod tests;
 
 pub use api::{ApiEntry, reference};
 pub use diagnose::PolicyError;
-pub(crate) use diagnose::did_you_mean;
+pub use diagnose::did_you_mean;
 pub use expression::{Around, Expression, TEXTS_MAX};
 pub use host::{Evaluated, Evaluation, Host, Subject, Traits};
 pub use load::{ForEach, Policy, digest};

@@ -78,7 +78,7 @@ fn endless_loops_and_deep_recursion_end_as_faults() {
         Evaluated::Fault(said) => said,
         other => panic!("{other:?}"),
     };
-    assert!(said.to_lowercase().contains("stack overflow"), "{said}");
+    assert!(said.contains("too deeply"), "{said}");
 }
 
 /// Deep recursion within deep expressions is what aborted processes with small stacks: here it must end as a fault.
@@ -86,13 +86,13 @@ fn endless_loops_and_deep_recursion_end_as_faults() {
 fn recursion_inside_nested_expressions_does_not_overflow_the_stack() {
     let nested = format!("{}f(n + 1){}", "(1 + ".repeat(12), ")".repeat(12));
     match run_in(&host(), &format!("fn policy() {{ #{{}} }}\nfn f(n) {{ {nested} }}\nfn evaluate() {{ f(0) }}")) {
-        Evaluated::Fault(said) => assert!(said.to_lowercase().contains("stack overflow"), "{said}"),
+        Evaluated::Fault(said) => assert!(said.contains("too deeply"), "{said}"),
         other => panic!("{other:?}"),
     }
     let deep = format!("fn policy() {{ #{{}} }}\nfn evaluate() {{ let x = {}1{}; }}", "(".repeat(5_000), ")".repeat(5_000));
-    assert!(refused(&deep).contains("maximum complexity"));
+    assert!(refused(&deep).contains("nested too deeply"));
     let arrays = format!("fn policy() {{ #{{}} }}\nfn evaluate() {{ let x = {}1{}; }}", "[".repeat(5_000), "]".repeat(5_000));
-    assert!(refused(&arrays).contains("maximum complexity"));
+    assert!(refused(&arrays).contains("nested too deeply"));
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn texts_arrays_and_maps_cannot_grow_without_end() {
 #[test]
 fn division_by_zero_is_a_fault_for_whole_numbers() {
     let said = fault("let x = 1 / 0;");
-    assert!(said.contains("Division by zero") && said.contains("--> policies/p.rhai:2:"), "{said}");
+    assert!(said.contains("division by zero") && said.contains("--> policies/p.rhai:2:"), "{said}");
     assert!(fault("let x = 9223372036854775807 + 1;").to_lowercase().contains("overflow"));
 }
 
