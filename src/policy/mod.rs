@@ -4,6 +4,8 @@
 //! command here feeds the production kernel and looks at what it says. An editor breaks this by letting anything here act.
 
 pub mod args;
+pub mod backtest;
+mod history;
 mod test;
 mod compare;
 
@@ -20,6 +22,7 @@ use serde_json::json;
 pub async fn run(place: Place, command: PolicyCommand, json: bool) -> Ended {
     match command {
         PolicyCommand::List => list_policies(place, json),
+        PolicyCommand::Backtest(args) => backtest::run(place, args, json).await,
         PolicyCommand::Compare { policy, tolerance } => compare::compare(place, policy.as_deref(), tolerance, json),
         PolicyCommand::Test { paths, name, junit } => {
             test::test_policies(place, &test::Asked { paths, name, junit }, json)
