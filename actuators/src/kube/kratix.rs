@@ -13,7 +13,7 @@ mod tests;
 use super::call::{Call, Kind, name_problem};
 use super::client::KubeClient;
 use super::frame::{DECISION, Deed, MANAGED_BY, Run, Step, annotations, seen};
-use super::refusal::Meaning;
+use super::refusal::{Meaning, Refusal};
 use super::rights::{Needs, Rule};
 use homeostat_model::{
     Action, ActuatorSpec, Arg, ArgKind, ArgSpec, BoxFuture, Class, Cost, Fault, FaultCode, Receipt, Span, Target, Verb, VerbSpec,
@@ -32,6 +32,8 @@ pub const DELETE: &str = "kratix.delete";
 pub const PROMISE: Kind = Kind::cluster("platform.kratix.io", "v1alpha1", "Promise", "promises");
 /// The longest spec.
 const SPEC_BYTES_MAX: usize = 16 * 1024;
+/// How often an apply is sent that finds only status and metadata moved.
+const STALE_MAX: u32 = 5;
 /// What we write into the label of all that we make.
 const HOMEOSTAT: &str = "homeostat";
 
@@ -167,7 +169,7 @@ impl Kratix {
         let asked = self.asked(run.client, run.action).map_err(|problem| run.not_done(FaultCode::Malformed, problem))?;
         let kind = self.discovered(run, &asked, true).await?;
         let path = kind.path(asked.namespace, asked.name);
-        let before = self.current(run, &path).await?;
+        let mut before = self.current(run, &path).await?;
         if let Some(before) = &before {
             if before["metadata"]["deletionTimestamp"].is_string() {
                 return Err(run.not_done(FaultCode::Conflict, format!("{path} is being deleted; nothing was sent")));
@@ -176,14 +178,13 @@ impl Kratix {
                 return Ok(seen(format!("{path} was already so")));
             }
         }
-        let body = wish(run.client, run.action, &kind, &asked, before.as_ref(), asked.spec.clone());
-        let call = Call::apply(&*path, body);
-        run.read(&call.clone().dry()).await.map_err(|refusal| run.refused(&refusal))?;
+        let call = |before: Option<&Value>| Call::apply(&*path, wish(run.client, run.action, &kind, &asked, before, asked.spec.clone()));
+        self.sent(run, &path, &mut before, &|before| call(before).dry()).await?.map_err(|refusal| run.refused(&refusal))?;
         let undo = undo(run, &path, before.as_ref());
         for (name, value) in &undo {
             run.note(name, value.clone())?;
         }
-        let made = match run.write(&call).await? {
+        let made = match self.sent(run, &path, &mut before, &call).await? {
             Ok(object) => object,
             Err(refusal) if refusal.is_definite() => return Err(run.refused(&refusal)),
             // The answer was lost: our annotation tells.
@@ -194,6 +195,32 @@ impl Kratix {
         };
         let observed = self.reconciled(run, &path, &made, before.as_ref()).await?;
         Ok(Receipt { observed, undo })
+    }
+
+    /// Sends an apply that holds only on what was read. Where the wish did not move since (Kratix writes labels, finalizers and the status
+    /// all the time), it is read and sent again; a wish that moved was changed by somebody else, and the refusal stands.
+    async fn sent(
+        &self,
+        run: &Run<'_>,
+        path: &str,
+        before: &mut Option<Value>,
+        call: &(dyn Fn(Option<&Value>) -> Call + Sync),
+    ) -> Step<Result<Value, Refusal>> {
+        let mut attempt = 1;
+        loop {
+            let call = call(before.as_ref());
+            let answer = if call.reads() { run.read(&call).await } else { run.write(&call).await? };
+            let stale = answer.as_ref().is_err_and(|refusal| refusal.meaning() == Meaning::Stale && refusal.is_definite());
+            if !stale || attempt >= STALE_MAX {
+                return Ok(answer);
+            }
+            let now = self.current(run, path).await?;
+            if !same_wish(before.as_ref(), now.as_ref()) {
+                return Ok(answer);
+            }
+            *before = now;
+            attempt += 1;
+        }
     }
 
     /// Waits until Kratix has dealt with the generation of `made`.
@@ -271,7 +298,8 @@ impl Kratix {
         let text = |name: &str| receipt.undo.get(name).and_then(Arg::as_text);
         let kind = self.discovered(run, &asked, false).await?;
         let path = kind.path(asked.namespace, asked.name);
-        let Some(now) = self.current(run, &path).await? else { return gone_before(run, &path, text("made").is_some()) };
+        let mut before = self.current(run, &path).await?;
+        let Some(now) = before.clone() else { return gone_before(run, &path, text("made").is_some()) };
         if text("previous").is_none() && text("made").is_none() {
             return Ok(seen(format!("{path} was already as wished before the action; nothing was changed back")));
         }
@@ -287,11 +315,10 @@ impl Kratix {
             return gone(run, &path, &uid).await;
         }
         let previous: Value = serde_json::from_str(text("previous").unwrap_or("{}")).unwrap_or_else(|_| json!({}));
-        let body = wish(run.client, run.action, &kind, &asked, Some(&now), previous);
-        let call = Call::apply(&*path, body);
-        run.read(&call.clone().dry()).await.map_err(|refusal| run.refused(&refusal))?;
-        let made = run.write(&call).await?.map_err(|refusal| run.refused(&refusal))?;
-        self.reconciled(run, &path, &made, Some(&now)).await.map(|observed| seen(format!("the previous spec is back; {observed}")))
+        let call = |now: Option<&Value>| Call::apply(&*path, wish(run.client, run.action, &kind, &asked, now, previous.clone()));
+        self.sent(run, &path, &mut before, &|now| call(now).dry()).await?.map_err(|refusal| run.refused(&refusal))?;
+        let made = self.sent(run, &path, &mut before, &call).await?.map_err(|refusal| run.refused(&refusal))?;
+        self.reconciled(run, &path, &made, before.as_ref()).await.map(|observed| seen(format!("the previous spec is back; {observed}")))
     }
 }
 
@@ -300,6 +327,15 @@ fn gone_before(run: &Run<'_>, path: &str, made: bool) -> Step<Receipt> {
         return Ok(seen(format!("{path} was gone already")));
     }
     Err(run.not_done(FaultCode::Conflict, format!("{path} was deleted since; its previous spec is not brought back; nothing was sent")))
+}
+
+/// Whether two readings are of the same object with the same spec: the server counts changes of it in `generation`.
+fn same_wish(before: Option<&Value>, now: Option<&Value>) -> bool {
+    let key = |object: &Value| (object["metadata"]["uid"].clone(), object["metadata"]["generation"].clone());
+    match (before, now) {
+        (Some(before), Some(now)) => key(before) == key(now) && now["metadata"]["deletionTimestamp"].is_null(),
+        _ => false,
+    }
 }
 
 /// The whole wish as it is applied. The label that says "made by Homeostat" is set only on what we make (or made).

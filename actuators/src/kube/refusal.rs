@@ -11,6 +11,9 @@ use std::time::Duration;
 /// A wait that a server asks for is never longer.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
 
+/// How much of a text of the server is kept.
+const TEXT_CHARS_MAX: usize = 600;
+
 /// One cause inside a refusal.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cause {
@@ -70,7 +73,7 @@ pub enum Meaning {
     Owned,
     /// A list's token is too old (410 `Expired`): list from the start.
     Expired,
-    /// It can never be right (400, 422 and other refusals).
+    /// It can never be right (400, 422, an apply's 500 `failed to create typed patch object`, and other refusals).
     Invalid,
     /// Not allowed: missing rights, or a webhook's denial (401, 403).
     Denied,
@@ -88,7 +91,7 @@ impl Refusal {
     /// From a status and its body; `retry_after` is the header's.
     pub fn answered(code: u16, body: &[u8], retry_after: Option<Duration>) -> Refusal {
         let status: Value = serde_json::from_slice(body).unwrap_or_default();
-        let text = |value: &Value, field: &str| value[field].as_str().unwrap_or_default().chars().take(600).collect::<String>();
+        let text = |value: &Value, field: &str| cut(value[field].as_str().unwrap_or_default());
         let causes = status["details"]["causes"].as_array().into_iter().flatten().take(20);
         let causes = causes.map(|c| Cause { reason: text(c, "reason"), message: text(c, "message"), field: text(c, "field") }).collect();
         let in_body = status["details"]["retryAfterSeconds"].as_u64().filter(|seconds| *seconds > 0).map(Duration::from_secs);
@@ -120,6 +123,8 @@ impl Refusal {
                     401 | 403 => Meaning::Denied,
                     429 if caused("DisruptionBudget") => Meaning::Budget,
                     500 if message.contains("more than one PodDisruptionBudget") => Meaning::TwoBudgets,
+                    // An apply that does not fit the schema has no better code.
+                    500 if message.starts_with("failed to create typed patch object") => Meaning::Invalid,
                     408 | 425 | 429 | 500 | 502 | 503 | 504 | 529 => Meaning::Later,
                     _ => Meaning::Invalid,
                 }
@@ -153,7 +158,9 @@ impl Refusal {
         let refused = match &self.ending {
             Ending::NotSent(_) => true,
             // A 429 is given before anything is begun; a 5xx or a 408 may come after.
-            Ending::Answered { code, .. } => (300..500).contains(code) && *code != 408 || self.meaning() == Meaning::TwoBudgets,
+            Ending::Answered { code, .. } => {
+                (300..500).contains(code) && *code != 408 || matches!(self.meaning(), Meaning::TwoBudgets | Meaning::Invalid)
+            }
             Ending::NoAnswer(..) | Ending::Unreadable(_) => false,
         };
         refused && !self.lost
@@ -216,6 +223,17 @@ impl Refusal {
     }
 }
 
+/// A server's text without its middle if it is long: a refused patch is answered with the whole object, and the reason after it.
+fn cut(text: &str) -> String {
+    let chars: Vec<char> = text.chars().collect();
+    if chars.len() <= TEXT_CHARS_MAX {
+        return text.to_owned();
+    }
+    let (head, tail) = (TEXT_CHARS_MAX / 3, TEXT_CHARS_MAX * 2 / 3);
+    let part = |range: &[char]| range.iter().collect::<String>();
+    format!("{} … {}", part(&chars[..head]), part(&chars[chars.len() - tail..]))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -246,6 +264,17 @@ mod tests {
             (status(429, "TooManyRequests", "no", budget), Meaning::Budget, FaultCode::Limit, "not_done"),
             (status(429, "TooManyRequests", "busy", none.clone()), Meaning::Later, FaultCode::Limit, "not_done"),
             (status(500, "InternalError", "etcd", none.clone()), Meaning::Later, FaultCode::Failed, "unknown"),
+            (
+                status(
+                    500,
+                    "",
+                    "failed to create typed patch object (web/a; v1, Kind=X): .spec.odd: field not declared in schema",
+                    none.clone(),
+                ),
+                Meaning::Invalid,
+                FaultCode::Malformed,
+                "not_done",
+            ),
             (status(503, "ServiceUnavailable", "down", none.clone()), Meaning::Later, FaultCode::Failed, "unknown"),
             (status(504, "Timeout", "late", none.clone()), Meaning::Later, FaultCode::TimedOut, "unknown"),
             (
@@ -280,6 +309,16 @@ mod tests {
         assert_eq!(denied_after_loss.outcome("x").name(), "unknown", "the first attempt may have been done");
         let read = Refusal { wrote: false, ..status(503, "", "", json!([])) };
         assert_eq!(read.outcome("x").name(), "not_done", "a read changes nothing");
+    }
+
+    #[test]
+    fn the_reason_after_a_long_object_is_kept() {
+        let words = format!("patch: Invalid value: \"{}\": strict decoding error: unknown field \"spec.odd\"", "ä".repeat(5000));
+        let said = status(422, "Invalid", &words, json!([])).words();
+        assert!(
+            said.contains("patch: Invalid value") && said.ends_with("unknown field \"spec.odd\"") && said.chars().count() < 700,
+            "{said}"
+        );
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod conformance;
 mod drain;
 mod node;
 mod pod;
+mod real;
 mod resources;
 mod restart;
 mod scale;

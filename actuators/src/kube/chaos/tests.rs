@@ -28,7 +28,7 @@ fn files(folder: &Path) -> Vec<Value> {
 }
 
 /// The examples of the corpus that are experiments.
-fn examples() -> Option<Vec<Value>> {
+pub(crate) fn examples() -> Option<Vec<Value>> {
     let folder = corpus("acting/chaos-mesh/examples")?;
     let known = |object: &Value| ChaosKind::ALL.iter().any(|kind| object["kind"] == kind.name());
     Some(files(&folder).into_iter().filter(known).collect())

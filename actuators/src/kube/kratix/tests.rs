@@ -144,7 +144,7 @@ async fn nothing_is_sent_for_a_promise_that_is_not_there_or_not_available() {
 async fn the_schema_and_other_owners_refuse_before_anything_is_written() {
     let cluster = lab().await;
     not_done(apply(&cluster, &act(1, "kratix.apply", Some(r#"{"size":"huge"}"#))).await, FaultCode::Malformed, "spec.size");
-    not_done(apply(&cluster, &act(2, "kratix.apply", Some(r#"{"sise":"small"}"#))).await, FaultCode::Failed, "sise");
+    not_done(apply(&cluster, &act(2, "kratix.apply", Some(r#"{"sise":"small"}"#))).await, FaultCode::Malformed, "sise");
     assert!(request(&cluster).is_none());
     let theirs = json!({ "apiVersion": "marketplace.kratix.io/v1alpha1", "kind": "redis", "metadata": { "name": "cache", "namespace": "web" },
         "spec": { "size": "large" } });
@@ -152,6 +152,24 @@ async fn the_schema_and_other_owners_refuse_before_anything_is_written() {
     not_done(apply(&cluster, &act(3, "kratix.apply", SMALL)).await, FaultCode::Conflict, "not taken from it");
     assert_eq!(request(&cluster).unwrap()["spec"]["size"], "large", "never forced");
     not_done(apply(&cluster, &act(4, "kratix.delete", None)).await, FaultCode::Conflict, "was not made by Homeostat");
+}
+
+/// Kratix writes the status while we decide: that is no change of the wish. Somebody's change of the spec is.
+#[tokio::test]
+async fn a_status_that_moves_is_no_conflict() {
+    let cluster = lab().await;
+    done(apply(&cluster, &act(1, "kratix.apply", SMALL)).await);
+    let path = "/apis/marketplace.kratix.io/v1alpha1/namespaces/web/redis/cache";
+    let conflict = |count| {
+        let kind = FaultKind::Status { code: 409, retry_after_seconds: None };
+        assert!(cluster.server.inject(KubeFault { method: "PATCH".into(), path_prefix: path.into(), kind, count }));
+    };
+    conflict(2);
+    done(apply(&cluster, &act(2, "kratix.apply", LARGE)).await);
+    assert_eq!(request(&cluster).unwrap()["spec"]["size"], "large");
+    conflict(20);
+    not_done(apply(&cluster, &act(3, "kratix.apply", SMALL)).await, FaultCode::Conflict, "409");
+    assert_eq!(request(&cluster).unwrap()["spec"]["size"], "large", "it is not sent for ever");
 }
 
 #[tokio::test]

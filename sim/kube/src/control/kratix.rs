@@ -163,6 +163,10 @@ fn install(world: &mut World, promise: &Arc<Value>, shelf: Option<&str>) -> bool
             meta::set(promise, "/status/version", json!(version));
         }
         let count = pipelines(promise, "promise");
+        // The definition asks for all three.
+        for (name, number) in [("workflows", count), ("workflowsSucceeded", if available { count } else { 0 }), ("workflowsFailed", 0)] {
+            meta::set(promise, &format!("/status/{name}"), json!(number));
+        }
         conditions(promise, done, outcome, count, &now);
         let (status, reason) = if available { ("True", "PromiseAvailable") } else { ("False", "PromiseWorkflowsNotCompleted") };
         meta::set_condition(promise, "Available", status, reason, "", &now);
