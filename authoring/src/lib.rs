@@ -8,4 +8,5 @@
 pub mod backtest;
 pub mod fuzz;
 pub mod suite;
+pub mod twin;
 pub mod vocabulary;
