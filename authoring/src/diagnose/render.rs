@@ -48,7 +48,9 @@ fn one(finding: &Finding, text: &str, colour: bool) -> String {
     }
     let mut bytes = Vec::new();
     match report.finish().write((path, Source::from(text)), &mut bytes) {
-        Ok(()) => tidy(&String::from_utf8_lossy(&bytes)),
+        Ok(()) if colour => tidy(&String::from_utf8_lossy(&bytes)),
+        // The kind's colour is written whatever was asked for.
+        Ok(()) => tidy(&plain_text(&String::from_utf8_lossy(&bytes))),
         Err(_) => plain(finding),
     }
 }
@@ -56,6 +58,13 @@ fn one(finding: &Finding, text: &str, colour: bool) -> String {
 /// No blanks at the ends of lines: they would only be lost by editors.
 fn tidy(text: &str) -> String {
     text.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
+}
+
+/// Without the terminal's escapes.
+fn plain_text(text: &str) -> String {
+    let mut parts = text.split('\u{1b}');
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |all, part| all + part.split_once('m').map_or("", |(_, rest)| rest))
 }
 
 /// Where there is no line to show.

@@ -20,7 +20,10 @@ use super::load::Policy;
 use homeostat_model::{Arg, Relation, Span};
 use std::collections::BTreeMap;
 
+pub use super::load::KEYS;
+pub use super::words::example;
 pub use calls::RETURNS;
+pub use script::word_len;
 pub use value::Kind;
 
 /// Where something stands in a policy.
@@ -128,6 +131,8 @@ pub struct SurveyedClaim {
     pub threshold: Option<f64>,
     /// Until when.
     pub within: Option<Span>,
+    /// Whether it says until when at all.
+    pub is_bounded: bool,
     /// And for how long.
     pub held: Option<Span>,
     /// Where.
@@ -147,6 +152,8 @@ pub struct SurveyedWish {
     pub claim: Option<SurveyedClaim>,
     /// Whether it has a reason.
     pub because: bool,
+    /// Whether it has a claim, whatever that is.
+    pub claims: bool,
     /// Its own cooldown.
     pub cooldown: Option<Span>,
     /// What is known to hold where it is wished.
@@ -279,6 +286,10 @@ pub struct Survey {
     pub labels: Vec<SurveyedLabel>,
     /// The variables.
     pub variables: Vec<SurveyedVariable>,
+    /// Names that stand for no variable.
+    pub unknown_variables: Vec<(String, Place)>,
+    /// Conditions that are neither true nor false.
+    pub untrue: Vec<SurveyedValue>,
     /// The map of `policy()`.
     pub settings: Vec<SurveyedSetting>,
     /// Its parameters.

@@ -211,7 +211,7 @@ fn no_function(signature: &str) -> Words {
 }
 
 /// How a function of the reference is called.
-pub(crate) fn example(name: &str) -> Option<&'static str> {
+pub fn example(name: &str) -> Option<&'static str> {
     let calls = ENTRIES.iter().flat_map(|entry| split_calls(entry.call));
     calls.into_iter().find(|call| {
         call.match_indices(name).any(|(at, _)| {

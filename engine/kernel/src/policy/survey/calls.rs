@@ -207,6 +207,7 @@ impl Walker<'_> {
                 relation: Some(if name == "above" { Relation::Above } else { Relation::Below }),
                 threshold: number,
                 within: None,
+                is_bounded: false,
                 held: None,
                 place,
             }),
@@ -231,6 +232,7 @@ impl Walker<'_> {
                 args: draft.args,
                 claim: None,
                 because: false,
+                claims: false,
                 cooldown: None,
                 when,
                 verb_place: draft.verb_place,
@@ -244,6 +246,7 @@ impl Walker<'_> {
     fn of_wish(&mut self, name: &str, given: &[Given]) -> Value {
         let Some((Value::Wish(number), _)) = given.first() else { return Value::Unknown };
         let Some(wish) = self.survey.wishes.get_mut(*number) else { return Value::Unknown };
+        wish.claims |= name == "claim";
         match (name, given.get(1).map(|(value, _)| value)) {
             ("because", Some(value)) => wish.because = value.as_exact() != Some(""),
             ("claim", Some(Value::Claim(claim))) => wish.claim = Some(claim.clone()),
@@ -307,6 +310,7 @@ impl Walker<'_> {
                 relation: None,
                 threshold: None,
                 within: None,
+                is_bounded: false,
                 held: None,
                 place,
             }),
@@ -357,7 +361,7 @@ fn of_claim(name: &str, given: Vec<Given>) -> Value {
     let span = given.get(1).and_then(|(value, _)| value.as_span());
     let Some((Value::Claim(claim), _)) = given.into_iter().next() else { return Value::Unknown };
     match name {
-        "within" => Value::Claim(SurveyedClaim { within: span, ..claim }),
+        "within" => Value::Claim(SurveyedClaim { within: span, is_bounded: true, ..claim }),
         "held" => Value::Claim(SurveyedClaim { held: span, ..claim }),
         _ => Value::Unknown,
     }

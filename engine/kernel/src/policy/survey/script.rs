@@ -91,7 +91,7 @@ impl<'a> Places<'a> {
 }
 
 /// The length of what begins here, at least 1.
-pub(crate) fn word_len(rest: &[char]) -> usize {
+pub fn word_len(rest: &[char]) -> usize {
     let run = |keep: &dyn Fn(char) -> bool| rest.iter().take_while(|c| keep(**c)).count();
     let len = match rest.first() {
         Some(quote @ ('"' | '`' | '\'')) => {

@@ -161,11 +161,10 @@ impl Walker<'_> {
                 let place = self.place(*position);
                 let mut value = Value::Nothing;
                 for (number, case) in switch.1.expressions.iter().enumerate() {
-                    let condition = self.expression(&case.lhs);
+                    self.expression(&case.lhs);
                     let first = self.place(case.rhs.start_position());
                     let facts = self.facts.clone();
                     self.branch(place, first, Some(first), BranchKind::Case, None);
-                    drop(condition);
                     let given = self.expression(&case.rhs);
                     self.facts = facts;
                     value = if number == 0 { given } else { value.join(given) };
@@ -273,7 +272,14 @@ impl Walker<'_> {
     fn condition(&mut self, expression: &Expr) -> Condition {
         match self.expression(expression) {
             Value::Truth(condition) => condition,
-            _ => Condition::Other,
+            Value::Unknown => Condition::Other,
+            value => {
+                let place = self.place(expression.start_position());
+                if !self.survey.untrue.iter().any(|known| known.place == place) {
+                    self.survey.untrue.push(value.surveyed(place));
+                }
+                Condition::Other
+            }
         }
     }
 
@@ -295,7 +301,7 @@ impl Walker<'_> {
                 Value::Map(Some(entries.collect()))
             }
             Expr::Unit(_) => Value::Nothing,
-            Expr::Variable(variable, _, _) => self.variable(&variable.1),
+            Expr::Variable(variable, _, position) => self.variable(&variable.1, *position),
             Expr::Stmt(block) => self.block(block),
             Expr::FnCall(call, position) => self.call(call, *position),
             Expr::Dot(binary, _, _) => {
@@ -319,8 +325,14 @@ impl Walker<'_> {
         }
     }
 
-    fn variable(&mut self, name: &str) -> Value {
-        let Some(variable) = self.scope.iter().rev().find(|variable| variable.name == name) else { return Value::Unknown };
+    fn variable(&mut self, name: &str, position: Position) -> Value {
+        let Some(variable) = self.scope.iter().rev().find(|variable| variable.name == name) else {
+            let unknown = (name.to_owned(), self.place(position));
+            if !self.survey.unknown_variables.contains(&unknown) {
+                self.survey.unknown_variables.push(unknown);
+            }
+            return Value::Unknown;
+        };
         if let Some(noted) = variable.noted.and_then(|noted| self.survey.variables.get_mut(noted)) {
             noted.used = true;
         }
