@@ -30,15 +30,21 @@ const JSON: &str = "application/json";
 const MERGE: &str = "application/merge-patch+json";
 const APPLY: &str = "application/apply-patch+yaml";
 
-fn steps(group: &str) -> Vec<Step> {
-    let note = |name: &str, more: Value| {
-        let mut object = json!({"apiVersion": format!("{group}/v1"), "kind": "Note", "metadata": {"name": name}});
-        more.as_object().into_iter().flatten().for_each(|(key, value)| object[key] = value.clone());
-        object
-    };
+/// An object of the kind that is asked for.
+fn note(group: &str, name: &str, more: Value) -> Value {
+    let mut object = json!({"apiVersion": format!("{group}/v1"), "kind": "Note", "metadata": {"name": name}});
+    more.as_object().into_iter().flatten().for_each(|(key, value)| object[key] = value.clone());
+    object
+}
+
+fn delete(uid: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background", "preconditions": {"uid": uid}})
+}
+
+/// What is not there, and what the schema does not take.
+fn refused_creates(group: &str) -> Vec<Step> {
+    let note = |name: &str, more: Value| note(group, name, more);
     let spec = |spec: Value| note("a", json!({"spec": spec}));
-    let delete =
-        |uid: &str| json!({"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background", "preconditions": {"uid": uid}});
     let none = Value::Null;
     vec![
         ("an empty list", "GET", "?limit=5", "", none.clone()),
@@ -72,6 +78,15 @@ fn steps(group: &str) -> Vec<Step> {
             json!({"apiVersion": format!("{group}/v1"), "kind": "Note", "metadata": {"name": "a", "namespace": "other"}}),
         ),
         ("a strict create", "POST", "?fieldValidation=Strict", JSON, spec(json!({"odd": 1}))),
+    ]
+}
+
+/// Creates, patches, the status and the scale.
+fn changes(group: &str) -> Vec<Step> {
+    let note = |name: &str, more: Value| note(group, name, more);
+    let spec = |spec: Value| note("a", json!({"spec": spec}));
+    let none = Value::Null;
+    vec![
         ("a dry create", "POST", "?dryRun=All&fieldManager=homeostat", JSON, spec(json!({"word": "bb"}))),
         ("a create", "POST", "?fieldManager=homeostat", JSON, spec(json!({"odd": 1, "parts": [{"name": "a", "minutes": 1}]}))),
         ("a second create", "POST", "?fieldManager=homeostat", JSON, spec(json!({}))),
@@ -95,6 +110,14 @@ fn steps(group: &str) -> Vec<Step> {
         ("scaling", "PATCH", "/a/scale?fieldManager=scaler", MERGE, json!({"spec": {"replicas": 3}})),
         ("scaling below nothing", "PATCH", "/a/scale", MERGE, json!({"spec": {"replicas": -1}})),
         ("no such subresource", "GET", "/a/nothing", "", none.clone()),
+    ]
+}
+
+/// Server-side apply: agreement, conflicts, taking, giving up.
+fn applies(group: &str) -> Vec<Step> {
+    let note = |name: &str, more: Value| note(group, name, more);
+    let spec = |spec: Value| note("a", json!({"spec": spec}));
+    vec![
         ("an apply without its manager", "PATCH", "/a", APPLY, spec(json!({"size": "small"}))),
         ("an apply of nothing known", "PATCH", "/a?fieldManager=x", APPLY, json!({"spec": {}})),
         ("a dry apply that agrees", "PATCH", "/a?fieldManager=somebody&dryRun=All", APPLY, spec(json!({"size": "small"}))),
@@ -146,6 +169,13 @@ fn steps(group: &str) -> Vec<Step> {
             json!({"apiVersion": format!("{group}/v1"), "kind": "Note", "metadata": {"name": "b", "resourceVersion": "1"}}),
         ),
         ("an apply under another name", "PATCH", "/b?fieldManager=homeostat", APPLY, note("c", json!({}))),
+    ]
+}
+
+/// Lists, watches, deletions, discovery.
+fn looks_and_ends() -> Vec<Step> {
+    let none = Value::Null;
+    vec![
         ("a list by label", "GET", "?labelSelector=a%3Db", "", none.clone()),
         ("a bad selector", "GET", "?labelSelector=%3D%3D", "", none.clone()),
         ("an unknown field selector", "GET", "?fieldSelector=spec.size%3Dsmall", "", none.clone()),
@@ -169,6 +199,10 @@ fn steps(group: &str) -> Vec<Step> {
         ("no such group", "GET", "!/apis/nobody.example.org/v1", "", none.clone()),
         ("no such kind", "GET", "!/apis/GROUP/v1/namespaces/x/others", "", none.clone()),
     ]
+}
+
+fn steps(group: &str) -> Vec<Step> {
+    [refused_creates(group), changes(group), applies(group), looks_and_ends()].concat()
 }
 
 /// An answer without what must differ: its code and its body (of a watch: a list of events).
