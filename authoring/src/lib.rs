@@ -7,6 +7,7 @@
 
 pub mod backtest;
 pub mod fuzz;
+pub mod graph;
 pub mod suite;
 pub mod twin;
 pub mod vocabulary;
