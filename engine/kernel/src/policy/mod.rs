@@ -1,16 +1,18 @@
 //! The Rhai host: policies propose, and can do nothing else.
 //!
 //! `session` holds the windows and what an evaluation has read and wished so far; `reading` the values that scripts handle;
-//! `api` every function a script may call (and `docs/policy-api.md`, generated from the same list); `load` compiles a policy and
+//! `api` every function a script may call, and `manual` what each does (`docs/policy-api.md`); `ask` answers one question of a person; `load` compiles a policy and
 //! reads its `policy()` map; `host` runs it inside its limits, and `retrace` saves it
 //! from being run where it would end as quietly as before. `survey` tells from the text alone what a policy asks and wishes. Absent on purpose: clock, files, network, `import`, `eval`, `sleep`,
 //! state between evaluations. An editor breaks this by registering a function that answers differently for the same windows.
 
 mod api;
+pub mod ask;
 mod diagnose;
 mod expression;
 mod host;
 mod load;
+pub mod manual;
 mod reading;
 mod retrace;
 mod session;
@@ -20,7 +22,7 @@ mod words;
 #[cfg(test)]
 mod tests;
 
-pub use api::{ApiEntry, reference};
+pub use manual::{ApiEntry, reference};
 pub use diagnose::PolicyError;
 pub use diagnose::did_you_mean;
 pub use expression::{Around, Expression, TEXTS_MAX};

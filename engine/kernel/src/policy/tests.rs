@@ -243,7 +243,7 @@ fn comparisons_record_how_far_they_were_from_turning_over() {
 #[test]
 fn every_documented_function_is_registered() {
     let known: Vec<String> = host().engine_mut().gen_fn_signatures(false);
-    for entry in super::api::ENTRIES {
+    for entry in super::manual::ENTRIES {
         // Names right before a parenthesis; what stands between quotes is an example.
         let code: String = entry.call.split('"').step_by(2).collect::<Vec<_>>().join("\"");
         for (at, _) in code.match_indices('(') {

@@ -3,7 +3,7 @@
 //! No message of the engine itself is ever shown: it knows neither series nor readings. An editor breaks this by passing one on
 //! (`unread` is for what this version of the engine cannot say).
 
-use super::api::ENTRIES;
+use super::manual::ENTRIES;
 use super::diagnose::PolicyError;
 use rhai::{EvalAltResult, LexError, ParseErrorType};
 
@@ -240,7 +240,7 @@ fn split_calls(text: &'static str) -> Vec<&'static str> {
 }
 
 /// A type of the engine in words.
-fn type_words(kind: &str) -> &'static str {
+pub(super) fn type_words(kind: &str) -> &'static str {
     match kind.trim() {
         "Series" => "a series",
         "Window" => "a window",
