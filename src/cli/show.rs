@@ -2,7 +2,7 @@
 //!
 //! Deliberately absent: colours (output is often read by other programs and by people who cannot see them).
 
-use crate::http::view::{ActionLine, IncidentLine, SeriesLine, distance, evidence_line, moment, number};
+use crate::http::view::{ActionLine, IncidentLine, SeriesLine, distance, evidence_line, moment, number, until};
 use comfy_table::{ContentArrangement, Table, presets};
 use homeostat_model::{ActionId, Entry, EntryBody, Event, Evidence, Fault, Health, Reason, Record, Stance, Time};
 use serde::{Deserialize, Serialize};
@@ -84,6 +84,8 @@ pub struct UnitSeen {
     evidence: Vec<Evidence>,
     prints: Vec<String>,
     open: Vec<(ActionId, String, Vec<Reason>)>,
+    #[serde(default)]
+    distance: Option<homeostat_kernel::policy::Distance>,
 }
 
 fn ago(now: Time, at: Option<Time>) -> String {
@@ -197,12 +199,23 @@ pub fn units(now: Time, units: &[UnitSeen]) -> String {
         if !unit.why.is_empty() {
             lines.push(format!("  why       {}", unit.why));
         }
+        match &unit.distance {
+            Some(distance) => {
+                lines.push(format!("  distance  {}", distance.text()));
+                lines.extend(distance.turns.iter().map(|turn| format!("              {}", turn.text())));
+            }
+            None if unit.result == "quiet" => {
+                lines.push("  distance  not by comparisons of its readings, as far as was looked".into());
+            }
+            None => {}
+        }
         lines.extend(unit.evidence.iter().map(|evidence| format!("  read      {}", evidence_line(evidence))));
         lines.extend(unit.prints.iter().map(|print| format!("  printed   {print}")));
         for (id, phase, reasons) in &unit.open {
             lines.push(format!("  open      {id} {phase}"));
             let holding = reasons.iter().filter(|reason| reason.stance != Stance::Pass);
-            lines.extend(holding.map(|reason| format!("    {:<14} {}", reason.guard, reason.text)));
+            let held = |reason: &Reason| format!("    {:<14} {}{}", reason.guard, reason.text, until(now, reason.stance));
+            lines.extend(holding.map(held));
         }
     }
     lines.iter().map(|line| clean(line)).collect::<Vec<_>>().join("\n")

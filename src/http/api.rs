@@ -163,7 +163,7 @@ pub(super) async fn policy_and_units(
         let policies = kernel.policies();
         let known: Vec<String> = policies.iter().map(|policy| policy.policy.clone()).collect();
         let found = policies.into_iter().find(|policy| policy.policy == id);
-        let mut units = if found.is_some() { kernel.explain_policy(&id, &target) } else { Vec::new() };
+        let mut units = if found.is_some() { kernel.why_policy(&id, &target) } else { Vec::new() };
         units.truncate(UNITS_MAX);
         found.map(|found| (found, units)).ok_or_else(|| format!("there is no policy `{id}`; loaded are: {}", known.join(", ")))
     };

@@ -45,6 +45,11 @@ struct PolicyPage<'a> {
     left_out: usize,
 }
 
+/// Until when a guard holds, as an appendix to its words.
+fn until(now: &Time, stance: &homeostat_model::Stance) -> String {
+    view::until(*now, *stance)
+}
+
 fn health_name(health: &Health) -> &'static str {
     match health {
         Health::Ok => "ok",

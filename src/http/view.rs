@@ -412,6 +412,16 @@ pub fn moment(at: Time) -> String {
     }
 }
 
+/// Until when a guard holds or asks, as an appendix to its words; empty where it does neither.
+pub fn until(now: Time, stance: homeostat_model::Stance) -> String {
+    use homeostat_model::Stance;
+    match stance {
+        Stance::Hold { until } => format!(" (holds until {}, {})", moment(until), distance(now, until)),
+        Stance::Ask { by } => format!(" (asks until {}, {})", moment(by), distance(now, by)),
+        Stance::Pass | Stance::Shadow | Stance::Deny => String::new(),
+    }
+}
+
 /// How long ago, or in how long: `3m ago`, `in 57m`. One unit, so that columns stay narrow.
 pub fn distance(now: Time, at: Time) -> String {
     let seconds = (now.millis().saturating_sub(at.millis())) / 1000;
@@ -482,6 +492,7 @@ mod tests {
             }],
             prints: Vec::new(),
             open: Vec::new(),
+            distance: None,
         };
         let units = [unit("far", "quiet", 10.0, 9.0), unit("near", "quiet", 1.25, 0.25), unit("fired", "fired", 1.0, 0.001)];
         assert_eq!(nearest(&units).as_deref(), Some("near: last 1.25 < 1 lacks 0.25"));

@@ -6,7 +6,7 @@ use crate::cli::place::Place;
 use crate::cli::{Ended, Exit, configured, show, with_big_stack};
 use crate::doctor;
 use anyhow::{Context, anyhow};
-use homeostat_authoring::suite::{self, Report, Unrunnable, output};
+use homeostat_authoring::suite::{self, Options, Report, Unrunnable, output};
 use homeostat_model::ActuatorSpec;
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 pub(super) struct Asked {
     pub(super) paths: Vec<PathBuf>,
     pub(super) name: String,
+    pub(super) coverage: bool,
     pub(super) junit: Option<PathBuf>,
 }
 
@@ -39,7 +40,8 @@ pub(super) fn test_files(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
 
 /// Runs one file.
 pub(super) fn run_one(file: &Path, specs: &[ActuatorSpec], asked: &Asked) -> anyhow::Result<Result<Report, Unrunnable>> {
-    with_big_stack(|| suite::run_file(file, specs, &asked.name))
+    let options = Options { actuators: specs.to_vec(), filter: asked.name.clone(), coverage: asked.coverage };
+    with_big_stack(|| suite::run_file(file, &options))
 }
 
 /// `homeostat policy test`
@@ -83,6 +85,9 @@ fn tell(reports: &[Report], broken: &[(String, String)], asked: &Asked, json: bo
         let failures: String = reports.iter().map(output::failures).collect();
         if !failures.is_empty() {
             println!("failures:\n\n{}", cleaned(&failures));
+        }
+        if asked.coverage {
+            println!("coverage:\n{}", cleaned(&reports.iter().map(output::coverage).collect::<String>()));
         }
         println!("{}", output::summary(passed, failed, filtered));
         if passed + failed == 0 {

@@ -1,6 +1,6 @@
 //! Every shipped policy keeps its promises: each `policies/*.test.yaml`, and each of a lab, is run through the production kernel.
 
-use homeostat_authoring::suite::run_file;
+use homeostat_authoring::suite::{Options, run_file};
 use homeostat_model::{ActuatorSpec, ArgKind, ArgSpec, Class, Span, VerbSpec};
 use std::path::{Path, PathBuf};
 
@@ -53,7 +53,7 @@ fn keeps_its_promises(folder: &str, least: usize, actuators: &[ActuatorSpec]) {
     assert!(tests.len() >= least, "the tests were found: {tests:?}");
     for file in tests {
         let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        match run_file(&file, actuators, "") {
+        match run_file(&file, &Options::with(actuators)) {
             Ok(report) => {
                 assert!(report.results.len() > 1, "{name} expects something");
                 failures.extend(report.failures().map(|(checked, failure)| format!("{name} {}: {failure:?}", report.name_of(checked))));
@@ -100,11 +100,11 @@ fn a_wrong_expectation_is_reported() {
             ("{ at: 20m, proposes: { verb: notify.send } }", 0),
         ] {
             std::fs::write(&file, test(expect)).expect("the test is written");
-            let report = run_file(&file, &[notifier()], "").unwrap_or_else(|error| panic!("{error}"));
+            let report = run_file(&file, &Options::with(&[notifier()])).unwrap_or_else(|error| panic!("{error}"));
             assert_eq!(report.failures().count(), failures, "{expect}: {report:?}");
         }
         std::fs::write(&file, test("{ at: 1m, quite: typo }")).expect("the test is written");
-        assert!(run_file(&file, &[notifier()], "").is_err());
+        assert!(run_file(&file, &Options::with(&[notifier()])).is_err());
     });
 }
 

@@ -72,7 +72,7 @@ fn suite_says(bench: &Bench, test: &str) -> (usize, usize) {
     let (test, bench) = (test.to_owned(), bench.clone());
     let run = move || {
         let parsed = suite::parse("x.test.yaml", &test).unwrap();
-        let report = suite::run_test("x.test.yaml", &parsed, &bench.policy, &bench.actuators, "").unwrap();
+        let report = suite::run_test("x.test.yaml", &parsed, &bench.policy, &suite::Options::with(&bench.actuators)).unwrap();
         (report.passed(), report.failures().count())
     };
     std::thread::Builder::new().stack_size(2 * STACK_BYTES_MIN).spawn(run).unwrap().join().unwrap()

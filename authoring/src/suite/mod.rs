@@ -4,6 +4,7 @@
 //! `output` tells people and machines. Deliberately absent: a second way to evaluate, and actuators: what is admitted here is
 //! answered as done and dropped. An editor breaks this by looking at anything but the kernel's own views.
 
+pub mod coverage;
 mod judge;
 pub mod notation;
 pub mod output;
@@ -11,8 +12,9 @@ mod run;
 pub mod text;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
+pub use coverage::Coverage;
 pub use judge::Failure;
 pub use run::START;
 pub use text::{Case, Expect, PolicyTest, What, Wished, parse};
@@ -34,6 +36,9 @@ pub struct Report {
     pub results: Vec<Checked>,
     /// Expectations that were not asked for.
     pub filtered: usize,
+    /// The branches that the tests take, where that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub coverage: Option<Coverage>,
 }
 
 /// One expectation and what came of it.
@@ -84,12 +89,29 @@ pub enum Unrunnable {
     Other(String),
 }
 
-/// Runs a test file (`disk-full.test.yaml`) beside its policy (`disk-full.rhai`) with these actuators. Only expectations whose full
-/// name (`policy: test: expectation`) holds `filter`.
+/// How tests are run.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The actuators that there are.
+    pub actuators: Vec<ActuatorSpec>,
+    /// Only expectations whose full name (`policy: test: expectation`) holds this.
+    pub filter: String,
+    /// Whether to look which branches are taken; costs a second run.
+    pub coverage: bool,
+}
+
+impl Options {
+    /// All tests, with these actuators.
+    pub fn with(actuators: &[ActuatorSpec]) -> Options {
+        Options { actuators: actuators.to_vec(), ..Options::default() }
+    }
+}
+
+/// Runs a test file (`disk-full.test.yaml`) beside its policy (`disk-full.rhai`).
 ///
 /// # Errors
 /// The tests could not be run; expectations that fail stand in the report.
-pub fn run_file(path: &Path, actuators: &[ActuatorSpec], filter: &str) -> Result<Report, Unrunnable> {
+pub fn run_file(path: &Path, options: &Options) -> Result<Report, Unrunnable> {
     let read = |path: &Path| {
         std::fs::read_to_string(path).map_err(|error| Unrunnable::Other(format!("{} cannot be read: {error}", path.display())))
     };
@@ -102,24 +124,19 @@ pub fn run_file(path: &Path, actuators: &[ActuatorSpec], filter: &str) -> Result
         text: read(&script)?,
         overrides: PolicyOverride::default(),
     };
-    run_test(&path.display().to_string(), &test, &source, actuators, filter)
+    run_test(&path.display().to_string(), &test, &source, options)
 }
 
 /// The same with texts that are not files (yet).
 ///
 /// # Errors
 /// As [`run_file`].
-pub fn run_test(
-    file: &str,
-    test: &PolicyTest,
-    source: &PolicySource,
-    actuators: &[ActuatorSpec],
-    filter: &str,
-) -> Result<Report, Unrunnable> {
-    let mut report = Report { file: file.to_owned(), policy: test.policy.clone(), ..Report::default() };
+pub fn run_test(file: &str, test: &PolicyTest, source: &PolicySource, options: &Options) -> Result<Report, Unrunnable> {
+    let coverage = options.coverage.then(Coverage::default);
+    let mut report = Report { file: file.to_owned(), policy: test.policy.clone(), coverage, ..Report::default() };
     for case in &test.cases {
         let wanted: Vec<bool> =
-            case.expect.iter().map(|expect| full_name(&test.policy, &case.name, &expect.title()).contains(filter)).collect();
+            case.expect.iter().map(|expect| full_name(&test.policy, &case.name, &expect.title()).contains(&options.filter)).collect();
         report.filtered += wanted.iter().filter(|wanted| !**wanted).count();
         if !wanted.contains(&true) {
             continue;
@@ -128,14 +145,25 @@ pub fn run_test(
         source.overrides.params.extend(case.params.clone());
         let rules = RuleSet {
             policies: vec![source],
-            actuators: actuators.to_vec(),
+            actuators: options.actuators.clone(),
             arbiter: ArbiterSettings::default(),
             store: StoreSettings::default(),
             ..RuleSet::default()
         };
+        let broken = |why: String| Unrunnable::Other(full_name(&test.policy, &case.name, &why));
         let mut kernel = Kernel::new(rules.store.clone());
-        let mut said = run::run(&test.policy, case, rules, &mut kernel)
-            .map_err(|error| Unrunnable::Other(full_name(&test.policy, &case.name, &format!("{error:#}"))))?;
+        let mut said = run::run(&test.policy, case, rules.clone(), &mut kernel).map_err(|error| broken(format!("{error:#}")))?;
+        if let Some(coverage) = &mut report.coverage {
+            let mut kernel = Kernel::new(rules.store.clone());
+            kernel.record_branches();
+            let again = run::run(&test.policy, case, rules, &mut kernel).map_err(|error| broken(format!("{error:#}")))?;
+            if again.iter().map(|(_, failure)| failure.is_some()).ne(said.iter().map(|(_, failure)| failure.is_some())) {
+                return Err(broken(
+                    "the run that records branches ends otherwise than the one that does not: run it without `--coverage`".into(),
+                ));
+            }
+            coverage.add(kernel.branches(&test.policy));
+        }
         said.sort_by_key(|(number, _)| *number);
         for (number, failure) in said.into_iter().filter(|(number, _)| wanted[*number]) {
             let expect = &case.expect[number];

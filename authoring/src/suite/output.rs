@@ -28,6 +28,11 @@ pub fn failures(report: &Report) -> String {
     text
 }
 
+/// The coverage of a report; empty where it was not asked for.
+pub fn coverage(report: &Report) -> String {
+    report.coverage.as_ref().map_or_else(String::new, |coverage| coverage.text(&report.policy))
+}
+
 /// The last line.
 pub fn summary(passed: usize, failed: usize, filtered: usize) -> String {
     let result = if failed == 0 { "ok" } else { "FAILED" };

@@ -43,7 +43,8 @@ fn source(text: &str) -> PolicySource {
 
 fn run(text: &str, filter: &str) -> Report {
     let test = parse("cold.test.yaml", text).unwrap_or_else(|errors| panic!("{}", Unrunnable::Wrong(errors)));
-    run_test("cold.test.yaml", &test, &source(COLD), &[heater(Class::Notify)], filter).unwrap_or_else(|error| panic!("{error}"))
+    let options = Options { filter: filter.into(), ..Options::with(&[heater(Class::Notify)]) };
+    run_test("cold.test.yaml", &test, &source(COLD), &options).unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn errors(text: &str) -> Vec<String> {
@@ -140,7 +141,7 @@ fn questions_are_answered_by_people() {
     let suggest = COLD.replace("\"auto\"", "\"suggest\"");
     let run = |yaml: &str| {
         let test = parse("t", yaml).unwrap_or_else(|errors| panic!("{}", Unrunnable::Wrong(errors)));
-        run_test("t", &test, &source(&suggest), &[heater(Class::Reversible)], "")
+        run_test("t", &test, &source(&suggest), &Options::with(&[heater(Class::Reversible)]))
     };
     let report = run(&text("approve: test.heat on node/a", "admitted")).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(report.passed(), 2, "{}", output::failures(&report));
@@ -192,7 +193,7 @@ fn what_is_wrong_is_shown_where_it_stands() {
 }
 
 /// The notifier's verb, which is all that the shipped policies use.
-fn notifier() -> ActuatorSpec {
+pub(crate) fn notifier() -> ActuatorSpec {
     let arg = |name: &str, kind, required| homeostat_model::ArgSpec { name: name.into(), kind, required, doc: String::new() };
     let args = vec![
         arg("title", homeostat_model::ArgKind::Text(250), true),
@@ -215,12 +216,85 @@ fn shipped_policies_pass() {
         let mut failed = String::new();
         for file in std::fs::read_dir(folder).expect("the folder is there").filter_map(|entry| entry.ok().map(|entry| entry.path())) {
             if file.display().to_string().ends_with(".test.yaml") {
-                match run_file(&file, &actuators, "") {
-                    Ok(report) => failed += &output::failures(&report),
+                match run_file(&file, &Options { coverage: true, ..Options::with(&actuators) }) {
+                    Ok(report) => {
+                        failed += &output::failures(&report);
+                        let coverage = report.coverage.unwrap_or_default();
+                        assert!(coverage.percent() > 50.0, "{}", coverage.text(&report.policy));
+                    }
                     Err(error) => failed += &error.to_string(),
                 }
             }
         }
         assert!(failed.is_empty(), "{failed}");
     }
+}
+
+/// Every kind of branch, line by line.
+const BRANCHES: &str = r#"
+fn policy() { if true { #{ for_each: series("room_celsius"), every: "1m" } } else { #{} } }
+fn warm(room) { room.last() > 20 }
+fn unused() { 1 }
+fn evaluate(room) {
+    if room.label("kind") == "cellar" { return; }
+    if room.label("kind") == "attic" || (!warm(room) && -room.last() > 0) {
+        print("cold");
+    } else if warm(room) {
+        print("warm");
+    }
+    let name = switch room.label("room") { "a" => "first", "b" => { "second" }, _ => "other" };
+    for x in all("nothing") { print(`${if x.last() > 3 { "a" } else { "b" }}`); }
+    try { let u = (); let y = u ?? name; } catch { print("caught"); }
+    let z = if name == "first" { 1 } else { 2 };
+    while z < 0 { z += 1; } // else
+}
+"#;
+
+#[test]
+fn coverage_is_exact() {
+    let text = "policy: cold\ninterval: 1m\nseries:\n  - { series: 'room_celsius{room=\"a\"}', values: 21x9 }\n  - { series: 'room_celsius{kind=\"attic\",room=\"b\"}', values: 21x9 }\nexpect:\n  - { at: 5m, quiet: true }\n";
+    let test = parse("t", text).unwrap_or_else(|errors| panic!("{}", Unrunnable::Wrong(errors)));
+    let options = Options { coverage: true, ..Options::default() };
+    let report = run_test("t", &test, &source(BRANCHES), &options).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(report.passed(), 1, "{}", output::failures(&report));
+    let coverage = report.coverage.unwrap_or_default();
+    let all: Vec<(usize, BranchKind, bool)> = coverage.branches.iter().map(|branch| (branch.line, branch.kind, branch.taken > 0)).collect();
+    use homeostat_kernel::policy::BranchKind::{self, *};
+    let expected = [
+        (3, Function, true),
+        (4, Function, false),
+        (5, Function, true),
+        (6, Else, true),
+        (6, Then, false),
+        (7, Right, true),
+        (7, Right, false),
+        (7, Then, true),
+        (9, Else, false),
+        (9, Then, true),
+        (12, Case, true),
+        (12, Case, true),
+        (12, Case, false),
+        (13, Loop, false),
+        (13, Then, false),
+        (13, Else, false),
+        (14, Right, true),
+        (14, Catch, false),
+        (15, Then, true),
+        (15, Else, true),
+        (16, Loop, false),
+    ];
+    assert_eq!(all, expected, "{}", coverage.text("cold"));
+    assert_eq!(coverage.lines_missed(), [4, 6, 7, 9, 12, 13, 14, 16]);
+    assert!(
+        coverage.text("cold").starts_with("cold: 11 of 21 branches, 52.4 %\n  never reached: line 4, the function is not called\n"),
+        "{}",
+        coverage.text("cold")
+    );
+    // A small policy, by hand.
+    let report = {
+        let test = parse("t", GOOD).unwrap_or_else(|errors| panic!("{}", Unrunnable::Wrong(errors)));
+        let options = Options { coverage: true, ..Options::with(&[heater(Class::Notify)]) };
+        run_test("t", &test, &source(COLD), &options).unwrap_or_else(|error| panic!("{error}"))
+    };
+    assert_eq!(report.coverage.map(|coverage| coverage.text("cold")).as_deref(), Some("cold: 5 of 5 branches, 100.0 %\n"));
 }

@@ -3,6 +3,7 @@
 mod acting;
 mod alerts;
 mod around;
+mod distance;
 mod evaluation;
 mod guards;
 mod lab;

@@ -4,8 +4,8 @@
 
 use super::Kernel;
 use crate::ledger::{ActionState, Ledger, Spent};
-use crate::policy::ForEach;
-use crate::units::{LastResult, Unit, UnitId};
+use crate::policy::{Distance, ForEach};
+use crate::units::{LastResult, Unit};
 use homeostat_model::{ActionId, Evidence, Outcome, Reason, Time, Verdict};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -13,6 +13,9 @@ use std::fmt::Write as _;
 
 /// Targets of a policy that are explained at once: the loop stands still meanwhile.
 const UNITS_SHOWN: usize = 1_000;
+
+/// Runs of scripts that one question for distances may cost (each some ten to fifty microseconds).
+const RUNS_MAX: u32 = 4_000;
 
 /// Counters since the start. Names are those of the metrics, without `homeostat_`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -120,6 +123,9 @@ pub struct UnitView {
     pub prints: Vec<String>,
     /// Its open actions and what holds them.
     pub open: Vec<(ActionId, String, Vec<Reason>)>,
+    /// How far it is from ending otherwise; only from [`Kernel::why_policy`], and only where it can be told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub distance: Option<Distance>,
 }
 
 /// Everything that is known of one action.
@@ -274,16 +280,43 @@ impl Kernel {
 
     /// The units of a policy whose symptom or target holds `wanted`; all of them for "".
     pub fn explain_policy(&self, policy: &str, wanted: &str) -> Vec<UnitView> {
-        let units = self.units.of_policy(&policy.into());
-        let found = units.iter().filter_map(|(_, id)| self.units.get(*id).map(|unit| (*id, unit)));
-        found
-            .filter(|(_, unit)| unit.traits.symptom.contains(wanted) || unit.traits.target.as_str().contains(wanted))
-            .take(UNITS_SHOWN)
-            .map(|(id, unit)| self.unit_view(id, unit))
-            .collect()
+        self.units_named(policy, wanted).into_iter().map(|unit| self.unit_view(unit)).collect()
     }
 
-    fn unit_view(&self, _: UnitId, unit: &Unit) -> UnitView {
+    fn units_named(&self, policy: &str, wanted: &str) -> Vec<&Unit> {
+        let units = self.units.of_policy(&policy.into());
+        let found = units.iter().filter_map(|(_, id)| self.units.get(*id));
+        let named = |unit: &&Unit| unit.traits.symptom.contains(wanted) || unit.traits.target.as_str().contains(wanted);
+        found.filter(named).take(UNITS_SHOWN).collect()
+    }
+
+    /// The same as [`Kernel::explain_policy`], with how far each target is from ending otherwise, by the windows of its last
+    /// evaluation: what fires, then the nearest to it first, then those of which it cannot be told. Changes nothing.
+    pub fn why_policy(&self, policy: &str, wanted: &str) -> Vec<UnitView> {
+        let mut runs = RUNS_MAX;
+        let mut view = |unit: &Unit| UnitView { distance: self.distance_of(unit, &mut runs), ..self.unit_view(unit) };
+        let mut views: Vec<UnitView> = self.units_named(policy, wanted).into_iter().map(&mut view).collect();
+        let rank = |view: &UnitView| match &view.distance {
+            _ if view.result == "fired" => f64::NEG_INFINITY,
+            Some(distance) => -distance.margin,
+            None => f64::INFINITY,
+        };
+        views.sort_by(|a, b| rank(a).total_cmp(&rank(b)));
+        views
+    }
+
+    fn distance_of(&self, unit: &Unit, runs: &mut u32) -> Option<Distance> {
+        let fires = match unit.last() {
+            LastResult::Fired => true,
+            LastResult::Quiet | LastResult::Undetermined(_) => false,
+            LastResult::Never | LastResult::Fault(_) => return None,
+        };
+        let distance = self.host.distance(self.policies.get(&unit.policy)?, &unit.subject, unit.evaluated_at?, runs)?;
+        // What has changed since then is for the next evaluation.
+        (distance.fires == fires).then_some(distance)
+    }
+
+    fn unit_view(&self, unit: &Unit) -> UnitView {
         let symptom = (unit.policy.as_str().to_owned(), unit.traits.symptom.clone());
         let open = self.open.get(&symptom).into_iter().flatten().filter_map(|id| self.ledger.action(*id));
         UnitView {
@@ -300,7 +333,18 @@ impl Kernel {
             prints: unit.prints.clone(),
             open: open.map(|state| (state.id, state.phase.name().to_owned(), state.ruling.reasons.clone())).collect(),
             symptom: symptom.1.clone(),
+            distance: None,
         }
+    }
+
+    /// From now on loaded policies tell which of their branches are taken. For those who run tests; never for a kernel that acts.
+    pub fn record_branches(&mut self) {
+        self.host.record_branches();
+    }
+
+    /// The branches of a policy in the order of its text; none where they are not recorded.
+    pub fn branches(&self, policy: &str) -> Vec<crate::policy::Branch> {
+        self.policies.get(&homeostat_model::PolicyId::from(policy)).map_or_else(Vec::new, |policy| self.host.branches(policy))
     }
 
     /// Policies whose targets look bad together.

@@ -106,7 +106,8 @@ fn register_series(engine: &mut Engine, shared: &Shared) {
     engine.register_fn("absent_for", move |series: Series, span: ImmutableString| -> Answer<bool> {
         let span = span_of(&s, &span)?;
         let reading = Reading::take(&s, Op::AbsentFor(span), series.0)?;
-        Ok(reading.taken(&s) == Some(1.0))
+        let is_absent = reading.taken(&s) == Some(1.0);
+        Ok(lock(&s).turn_absent(is_absent, reading.seen, span))
     });
     for (name, relation) in [("above", Relation::Above), ("below", Relation::Below)] {
         let s = Arc::clone(shared);
@@ -163,10 +164,16 @@ fn held(shared: &Shared, series: Series, level: f64, span: &str, below: bool) ->
     let how = if below { Compare::Less } else { Compare::Greater };
     let session = &mut *lock(shared);
     match op.extreme(&session.store, series.0, session.now) {
-        Some(value) => how.record(session, reading.seen, (Of::Extreme(reading.seen), value), (Of::Number, level)),
-        None => session.is_unclear = true,
+        Some(value) => {
+            let (left, right) = ((Of::Extreme(reading.seen), value), (Of::Number, level));
+            how.record(session, reading.seen, left, right);
+            Ok(session.turn(answer, reading.seen, how, left, right))
+        }
+        None => {
+            session.is_unclear = true;
+            Ok(answer)
+        }
     }
-    Ok(answer)
 }
 
 fn register_windows(engine: &mut Engine, shared: &Shared) {

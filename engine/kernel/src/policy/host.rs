@@ -73,8 +73,10 @@ pub struct Traits {
 
 /// The script engine and the windows that it reads.
 pub struct Host {
-    engine: Engine,
+    pub(super) engine: Engine,
     shared: Shared,
+    /// How often branches were taken, where that is recorded.
+    pub(super) taken: Option<super::branches::Taken>,
     #[cfg(any(test, feature = "sabotage"))]
     runs_every_script: bool,
 }
@@ -109,6 +111,7 @@ impl Host {
         Host {
             engine,
             shared,
+            taken: None,
             #[cfg(any(test, feature = "sabotage"))]
             runs_every_script: false,
         }
@@ -143,8 +146,7 @@ impl Host {
         }
         let called = catch_unwind(AssertUnwindSafe(|| self.call(policy, subject)));
         if called.is_err() {
-            // A panic may have left it half written.
-            *resolved(policy) = Caches::new();
+            self.forget_resolved(policy);
         }
         let mut session = lock(&self.shared);
         let result = match called {
@@ -165,7 +167,7 @@ impl Host {
 
     /// Calls the script's function. Which native function a call means is looked up once per policy and kept: the engine's own
     /// `call_fn` looks through every module again for every call, which is half of a short evaluation.
-    fn call(&self, policy: &Policy, subject: &Subject) -> Result<Dynamic, Box<EvalAltResult>> {
+    pub(super) fn call(&self, policy: &Policy, subject: &Subject) -> Result<Dynamic, Box<EvalAltResult>> {
         let (name, argument) = match subject {
             Subject::Series(series) => ("evaluate", Some(Dynamic::from(Series(*series)))),
             Subject::Once => ("evaluate", None),
@@ -185,6 +187,11 @@ impl Host {
             Some(mut argument) => context.call_fn_raw(name, false, false, &mut [&mut argument]),
             None => context.call_fn_raw(name, false, false, &mut []),
         }
+    }
+
+    /// After a panic, which may have left it half written.
+    pub(super) fn forget_resolved(&self, policy: &Policy) {
+        *resolved(policy) = Caches::new();
     }
 
     /// Takes what the last evaluation saw and gives back the buffers of `trail`, so that nothing is allocated.

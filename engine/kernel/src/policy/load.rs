@@ -57,6 +57,8 @@ pub struct Policy {
     pub(super) resolved: Mutex<Caches>,
     pub(super) text: String,
     pub(super) whole_ast: bool,
+    /// Its branches with their numbers, where they are recorded.
+    pub(super) branches: Vec<super::branches::Numbered>,
     /// Whether it has `evaluate`.
     pub has_evaluate: bool,
     /// What `evaluate` runs for.
@@ -129,8 +131,14 @@ impl Host {
         let whole_ast = !ast.statements().is_empty();
         let map = self.call_policy(&ast, whole_ast, source)?;
         let mut reader = MapReader { path: &source.path, text: &source.text, map, errors: Vec::new() };
-        let policy = reader.policy(source, ast, whole_ast, evaluate, on_alert.is_some());
-        if reader.errors.is_empty() { Ok(policy) } else { Err(reader.errors) }
+        let mut policy = reader.policy(source, ast, whole_ast, evaluate, on_alert.is_some());
+        if !reader.errors.is_empty() {
+            return Err(reader.errors);
+        }
+        if let Some((copy, branches)) = self.instrumented(&policy.ast, &policy.text) {
+            (policy.ast, policy.branches) = (copy, branches);
+        }
+        Ok(policy)
     }
 
     fn call_policy(&self, ast: &AST, whole_ast: bool, source: &PolicySource) -> Result<Map, Vec<PolicyError>> {
@@ -198,6 +206,7 @@ impl MapReader<'_> {
             resolved: Mutex::default(),
             text: source.text.clone(),
             whole_ast,
+            branches: Vec::new(),
             has_evaluate: evaluate.is_some(),
             for_each,
             on_alert,

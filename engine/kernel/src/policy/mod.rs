@@ -7,12 +7,15 @@
 //! state between evaluations. An editor breaks this by registering a function that answers differently for the same windows.
 
 mod api;
+mod branches;
 pub mod ask;
 mod diagnose;
+mod distance;
 mod expression;
 mod host;
 mod load;
 pub mod manual;
+mod quantity;
 mod reading;
 mod retrace;
 mod session;
@@ -23,6 +26,9 @@ mod words;
 mod tests;
 
 pub use manual::{ApiEntry, reference};
+pub use branches::{Branch, BranchKind};
+pub use distance::{Distance, Turn};
+pub use quantity::quantity;
 pub use diagnose::PolicyError;
 pub use diagnose::did_you_mean;
 pub use expression::{Around, Expression, TEXTS_MAX};

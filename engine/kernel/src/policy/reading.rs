@@ -211,6 +211,7 @@ pub(super) fn compare_both(shared: &Shared, a: Reading, how: Compare, b: Reading
 
 fn compare_with(shared: &Shared, reading: Reading, how: Compare, threshold: (Of, f64)) -> Answer<bool> {
     let value = reading.known(shared)?;
-    how.record(&mut lock(shared), reading.seen, (reading.of, value), threshold);
-    Ok(how.holds(value, threshold.1))
+    let session = &mut *lock(shared);
+    how.record(session, reading.seen, (reading.of, value), threshold);
+    Ok(session.turn(how.holds(value, threshold.1), reading.seen, how, (reading.of, value), threshold))
 }

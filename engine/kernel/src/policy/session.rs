@@ -3,6 +3,7 @@
 //! One session is shared by the kernel and by every function that scripts call; buffers are reused, so that an evaluation in steady
 //! state allocates only what Rhai itself does.
 
+use super::distance::Imagined;
 use super::reading::Compare;
 use super::retrace::{Of, Step};
 use crate::store::{Read, SelectionId, Selector, SeriesRef, Standing, Store};
@@ -153,6 +154,8 @@ pub(super) struct Session {
     pub(super) selections: Vec<SelectionId>,
     /// What selectors named for which there was no room to stand, in this evaluation: any change of the index must wake it.
     pub(super) loose: BTreeMap<Box<str>, Vec<SeriesRef>>,
+    /// Set while a run is only imagined: it leaves no trace.
+    pub(super) imagined: Option<Imagined>,
 }
 
 /// The session as functions hold it.
@@ -184,6 +187,7 @@ impl Session {
             stop: None,
             selections: Vec::new(),
             loose: BTreeMap::new(),
+            imagined: None,
         }
     }
 
@@ -205,7 +209,9 @@ impl Session {
         self.stop = None;
         self.selections.clear();
         self.loose.clear();
-        self.store.trim_selections();
+        if self.imagined.is_none() {
+            self.store.trim_selections();
+        }
     }
 
     /// Records a read and gives its number.
@@ -218,9 +224,11 @@ impl Session {
         self.valid_until = self.valid_until.min(read.valid_until);
         if !self.inputs.contains(&series) {
             self.inputs.push(series);
-            // A policy's input is never shed silently.
-            self.store.protect(series);
-            self.store.touch(series, self.now);
+            if self.imagined.is_none() {
+                // A policy's input is never shed silently.
+                self.store.protect(series);
+                self.store.touch(series, self.now);
+            }
         }
         self.note(Seen { op, series: Some(series), what: None, value: read.value, sampled_at: read.sampled_at, taken: false })
     }
@@ -240,7 +248,15 @@ impl Session {
             self.spend(REPEAT_COST)?;
             return Ok(self.loose.get(text).map_or(&[], Vec::as_slice));
         }
-        match self.store.stand(text).map_err(|error| error.to_string())? {
+        let standing = match self.imagined {
+            None => self.store.stand(text).map_err(|error| error.to_string())?,
+            Some(_) => {
+                let selector = Selector::parse(text).map_err(|error| error.to_string())?;
+                let series = self.store.select(&selector);
+                Standing::Loose(selector, series)
+            }
+        };
+        match standing {
             Standing::Selection(id) => {
                 let cost = match self.store.selection(id) {
                     _ if self.selections.contains(&id) => REPEAT_COST,
