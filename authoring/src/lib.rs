@@ -6,6 +6,7 @@
 //! this by letting anything here act, or by answering a question that only the kernel can.
 
 pub mod backtest;
+pub mod diagnose;
 pub mod fuzz;
 pub mod graph;
 pub mod suite;

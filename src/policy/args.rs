@@ -18,6 +18,10 @@ pub enum PolicyCommand {
         #[arg(long, value_name = "DURATION", default_value = "10m")]
         tolerance: homeostat_model::Span,
     },
+    /// Look for loops between policies: fights, loops without rest, claims on what is not moved
+    Lint(super::lint::LintArgs),
+    /// Search for the shortest trace that makes a policy go to and fro, take down the last one, act on stale data, or fail
+    Fuzz(super::fuzz::FuzzArgs),
     /// Run policies' tests
     Test {
         /// `*.test.yaml` files, policies with a test beside them, or folders of them [default: the configured policy folder, ./policies]
@@ -25,9 +29,6 @@ pub enum PolicyCommand {
         /// Only expectations whose name (`policy: test: expectation`) holds this text
         #[arg(long, short = 'n', default_value = "")]
         name: String,
-        /// Also tell which branches of each policy no test reaches
-        #[arg(long)]
-        coverage: bool,
         /// Also write the results as JUnit's XML into this file
         #[arg(long, value_name = "FILE")]
         junit: Option<PathBuf>,

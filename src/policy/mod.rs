@@ -6,6 +6,8 @@
 pub mod args;
 pub mod backtest;
 mod history;
+pub mod fuzz;
+pub mod lint;
 mod test;
 mod compare;
 
@@ -24,8 +26,10 @@ pub async fn run(place: Place, command: PolicyCommand, json: bool) -> Ended {
         PolicyCommand::List => list_policies(place, json),
         PolicyCommand::Backtest(args) => backtest::run(place, args, json).await,
         PolicyCommand::Compare { policy, tolerance } => compare::compare(place, policy.as_deref(), tolerance, json),
-        PolicyCommand::Test { paths, name, coverage, junit } => {
-            test::test_policies(place, &test::Asked { paths, name, coverage, junit }, json)
+        PolicyCommand::Lint(args) => lint::lint(place, &args, json),
+        PolicyCommand::Fuzz(args) => fuzz::fuzz(place, &args, json),
+        PolicyCommand::Test { paths, name, junit } => {
+            test::test_policies(place, &test::Asked { paths, name, junit }, json)
         }
     }
 }
