@@ -6,6 +6,7 @@
 //! does not have; a check here only says earlier and better what an evaluation, the arbiter or the scoring would show later. An
 //! editor breaks this by a check that finds fault with what works.
 
+mod braces;
 mod finding;
 mod flow;
 mod names;
@@ -93,17 +94,39 @@ fn findings_hold(case: &Case<'_>, error: &Finding) -> bool {
     }
 }
 
+/// Words of other languages.
+const FOREIGN: [(&str, &str); 8] = [
+    ("and", "write `&&`"),
+    ("or", "write `||`"),
+    ("not", "write `!`"),
+    ("then", "the block of an `if` stands in `{ … }`"),
+    ("elif", "write `else if`"),
+    ("elsif", "write `else if`"),
+    ("def", "a function begins with `fn`"),
+    ("function", "a function begins with `fn`"),
+];
+
 /// A finding from the kernel's own error.
 fn of_error(error: &PolicyError, text: &str) -> Finding {
     let mut place = Place { line: error.line, column: error.column, len: 1 };
-    if let Some(line) = text.lines().nth(error.line.wrapping_sub(1)) {
-        let rest: Vec<char> = line.chars().skip(error.column.saturating_sub(1)).collect();
-        place.len = homeostat_kernel::policy::survey::word_len(&rest);
+    let mut word = String::new();
+    match text.lines().nth(error.line.wrapping_sub(1)) {
+        Some(line) => {
+            let rest: Vec<char> = line.chars().skip(error.column.saturating_sub(1)).collect();
+            place.len = homeostat_kernel::policy::survey::word_len(&rest);
+            word = rest.iter().take(place.len).collect();
+        }
+        // Behind the last line: at its end.
+        None if error.line > 0 => {
+            place.line = text.lines().count();
+            place.column = text.lines().last().map_or(0, |line| line.chars().count()).max(1);
+        }
+        None => {}
     }
-    let (message, expected) = match error.message.split_once(", expected ") {
-        Some((message, expected)) => (message, Some(format!("expected {expected}"))),
-        None => (error.message.as_str(), None),
-    };
+    if let Some((_, help)) = FOREIGN.iter().find(|(foreign, _)| *foreign == word && error.code() == "syntax") {
+        return Finding::error("syntax", &error.path, place, format!("there is no `{word}` here")).help(*help);
+    }
+    let (message, expected) = split(&error.message);
     let help = match error.code() {
         "wrong-span" => "a span is a number with its unit: `\"90s\"`, `\"5m\"`, `\"1h30m\"`, `\"7d\"`",
         "unknown-function" => "docs/policy-api.md lists the functions",
@@ -115,7 +138,21 @@ fn of_error(error: &PolicyError, text: &str) -> Finding {
     let finding = Finding::error(error.code(), &error.path, place, message);
     let finding = Finding { expected, ..finding };
     let finding = if help.is_empty() { finding } else { finding.help(help) };
-    finding.maybe_help(error.help.clone())
+    let finding = finding.maybe_help(error.help.clone());
+    match braces::odd(text).filter(|_| error.code() == "syntax" && error.message.contains('}')) {
+        Some((open, Some(close))) => finding.label(open, "this block").label(close, "seems to be closed here, by the end of an outer one"),
+        Some((open, None)) => finding.label(open, "this is not closed"),
+        None => finding,
+    }
+}
+
+/// What is wrong, and what was expected, where a message says both.
+fn split(message: &str) -> (&str, Option<String>) {
+    let parts = [", expected ", ": expected "].iter().find_map(|sign| message.split_once(sign));
+    match parts.or_else(|| Some(("", message.strip_prefix("expected ")?))) {
+        Some((message, expected)) => (message, Some(format!("expected {expected}"))),
+        None => (message, None),
+    }
 }
 
 /// Where nothing runs because the function is called nearly so.
@@ -153,6 +190,13 @@ impl Case<'_> {
     /// The character at a place.
     fn char_at(&self, place: Place) -> Option<char> {
         self.text.lines().nth(place.line.checked_sub(1)?)?.chars().nth(place.column.checked_sub(1)?)
+    }
+
+    /// The number that stands at a place, as it is written.
+    fn number_at(&self, place: Place) -> Option<String> {
+        let line = self.text.lines().nth(place.line.checked_sub(1)?)?;
+        let word: String = line.chars().skip(place.column.checked_sub(1)?).take(place.len).collect();
+        word.parse::<f64>().is_ok().then_some(word)
     }
 
     /// Where a text's word begins at the place of the text: behind its quote.

@@ -32,6 +32,10 @@ fn variables(case: &Case<'_>, findings: &mut Vec<Finding>) {
     }
     for variable in survey.variables.iter().filter(|variable| !variable.used && !variable.name.starts_with('_')) {
         let name = &variable.name;
+        if survey.unknown_variables.iter().any(|(unknown, _)| did_you_mean(unknown, [name.as_str()]).is_some()) {
+            // It is said once: where it is misspelled.
+            continue;
+        }
         let finding = case.warning("unused-variable", variable.place, format!("nothing uses the variable `{name}`"));
         findings.push(finding.expected("set, and never read").help(format!("leave it out, or call it `_{name}`")));
     }
@@ -50,19 +54,26 @@ pub(super) fn unknown_keys<'a>(case: &'a Case<'_>) -> impl Iterator<Item = Findi
 
 fn params(case: &Case<'_>, findings: &mut Vec<Finding>) {
     let params = &case.survey.params;
+    let mut misspelled = Vec::new();
     for call in case.calls().filter(|call| call.name == "param") {
         let Some(arg) = call.args.first() else { continue };
         let Some(name) = arg.text.as_deref().filter(|name| arg.is_exact && !params.iter().any(|param| param.key == *name)) else {
             continue;
         };
         let known: Vec<&str> = params.iter().map(|param| param.key.as_str()).collect();
+        misspelled.push(name.to_owned());
         let expected =
             if known.is_empty() { "the policy has no `params`".to_owned() } else { format!("expected one of {}", known.join(", ")) };
         let finding = case.error("unknown-param", arg.place, format!("the policy has no parameter `{name}`"));
         let add = format!("add it to `policy()`: `params: #{{ {name}: … }}`");
         findings.push(finding.expected(expected).help(did_you_mean(name, known).unwrap_or(add)));
     }
+    let variables = case.survey.unknown_variables.iter().map(|(name, _)| name.clone());
+    misspelled.extend(variables);
     for param in params.iter().filter(|param| !param.used) {
+        if misspelled.iter().any(|name| did_you_mean(name, [param.key.as_str()]).is_some()) {
+            continue;
+        }
         let finding = case.warning("unused-param", param.place, format!("nothing asks for the parameter `{}`", param.key));
         findings.push(finding.expected("set, and never read").help(format!("use `param(\"{}\")`, or leave it out", param.key)));
     }

@@ -172,7 +172,7 @@ fn operator(case: &Case<'_>, call: &SurveyedCall) -> Option<Finding> {
     };
     let other = if std::ptr::eq(odd, left) { right } else { left };
     let verb = if compares { "compared with" } else { "put together with" };
-    let message = format!("{} is {verb} {}", capital(odd.kind.words()), other.kind.words());
+    let message = format!("{} is {verb} {}", odd.kind.words(), other.kind.words());
     let help = match (odd.kind, odd.text.as_deref()) {
         (Kind::Series, _) => "`.last()` gives the newest value of a series, `.over(\"5m\").avg()` its mean".to_owned(),
         (Kind::Window, _) => "ask something of the window: `.avg()`, `.max()`, `.last()`".to_owned(),
@@ -184,11 +184,6 @@ fn operator(case: &Case<'_>, call: &SurveyedCall) -> Option<Finding> {
         _ => "numbers are compared with numbers, texts with texts".to_owned(),
     };
     Some(case.error("wrong-type", odd.place, message).expected(format!("this is {}", odd.kind.words())).help(help))
-}
-
-fn capital(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map_or_else(String::new, |first| first.to_uppercase().collect::<String>() + chars.as_str())
 }
 
 impl Finding {

@@ -82,27 +82,28 @@ struct Asked<'a> {
 impl Asked<'_> {
     fn unit(&self, case: &Case<'_>) -> Option<Finding> {
         let (metric, value, size) = (self.metric, self.threshold, self.threshold.abs());
+        let shown = case.number_at(self.place).unwrap_or_else(|| value.to_string());
         let wrong = |message: String| case.error("wrong-unit", self.place, message);
         match of_read(metric, self.operation) {
             Unit::Ratio if self.operation == "coverage" && value >= 1.5 => {
-                Some(wrong(format!("`{value}` of what? a coverage is 0 to 1")).expected("never above 1").help(percent(value)))
+                Some(wrong(format!("`{shown}` of what? a coverage is 0 to 1")).expected("never above 1").help(percent(value)))
             }
             Unit::Ratio if size >= 1.5 => {
-                Some(wrong(format!("`{value}` of what? `{metric}` is a ratio, 0 to 1")).expected("expected 0 to 1").help(percent(value)))
+                Some(wrong(format!("`{shown}` of what? `{metric}` is a ratio, 0 to 1")).expected("expected 0 to 1").help(percent(value)))
             }
             Unit::LooseRatio if size >= 10.0 => Some(
-                wrong(format!("`{value}` of what? `{metric}` is a ratio, 1 is all of it"))
+                wrong(format!("`{shown}` of what? `{metric}` is a ratio, 1 is all of it"))
                     .expected("expected about 0 to 1")
                     .help(percent(value)),
             ),
-            Unit::Bytes if value > 0.0 && value <= 100.0 && value != 1.0 => Some(self.bytes(wrong)),
+            Unit::Bytes if value > 0.0 && value <= 100.0 && value != 1.0 => Some(self.bytes(&shown, wrong)),
             Unit::Flag if !(0.0..=1.0).contains(&value) => {
-                let finding = wrong(format!("`{value}` of what? `{metric}` is 0 or 1"));
+                let finding = wrong(format!("`{shown}` of what? `{metric}` is 0 or 1"));
                 Some(finding.expected("expected 0 to 1").help("1 is yes, 0 is no; `0.5` lies between"))
             }
             Unit::Seconds if value > 0.0 && value <= 60.0 && is_long(metric, self.operation) => {
                 let what = if self.operation == "seconds_until" { "`seconds_until`".to_owned() } else { format!("`{metric}`") };
-                let finding = case.warning("wrong-unit", self.place, format!("`{value}` of what? {what} is in seconds"));
+                let finding = case.warning("wrong-unit", self.place, format!("`{shown}` of what? {what} is in seconds"));
                 Some(
                     finding
                         .expected(format!("{value} seconds"))
@@ -113,15 +114,15 @@ impl Asked<'_> {
         }
     }
 
-    fn bytes(&self, wrong: impl Fn(String) -> Finding) -> Finding {
-        let (metric, value) = (self.metric, self.threshold);
-        let message = format!("`{value}` of what? `{metric}` is in bytes");
+    fn bytes(&self, shown: &str, wrong: impl Fn(String) -> Finding) -> Finding {
+        let metric = self.metric;
+        let message = format!("`{shown}` of what? `{metric}` is in bytes");
         let ratio = metric.replace("_bytes", "_ratio");
         let help = match signals().contains_key(ratio.as_str()) {
             true => format!("use `{ratio}`, or write the bytes: `10e9` is 10 GB"),
             false => "write the bytes: `10e9` is 10 GB".to_owned(),
         };
-        wrong(message).expected(format!("{value} bytes")).help(help)
+        wrong(message).expected(format!("{shown} bytes")).help(help)
     }
 }
 

@@ -27,9 +27,12 @@ type Said = (&'static str, String, Option<String>, Option<String>);
 fn words(message: &str) -> Said {
     let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
     let lower = message.to_lowercase();
-    if let (true, Some((name, known))) = (lower.contains("unknown field") || lower.contains("unknown variant"), quoted.split_first()) {
+    if let (true, Some(name)) = (lower.contains("unknown field") || lower.contains("unknown variant"), quoted.first()) {
         let what = if lower.contains("variant") { "value" } else { "key" };
-        let expected = format!("expected one of {}", known.join(", "));
+        let known = message.split_once(", expected ").map_or("", |(_, known)| known.trim_start_matches("one of "));
+        let known: Vec<&str> =
+            known.split([',', ' ']).map(|word| word.trim_matches('`')).filter(|word| !word.is_empty() && *word != "or").collect();
+        let expected = format!("expected {}{}", if known.len() == 1 { "" } else { "one of " }, known.join(", "));
         let help = did_you_mean(name, known.iter().copied());
         return ("unknown-key", format!("there is no {what} `{name}` here"), Some(expected), help);
     }
@@ -42,10 +45,8 @@ fn words(message: &str) -> Said {
     if lower.contains("duplicate") {
         return ("duplicate-key", "a key is there twice".into(), None, Some("keep one of the two".into()));
     }
-    let (message, expected) = match message.split_once(", expected ") {
-        Some((message, expected)) => (message, Some(format!("expected {expected}"))),
-        None => (message, None),
-    };
+    let (message, expected) = super::split(message);
+    let message = if message.is_empty() { "this is none, or more than one, of what can stand here" } else { message };
     let help = expected.is_none().then(|| "the `*.test.yaml` beside the shipped policies show how tests are written".to_owned());
     ("test-file", message.to_owned(), expected, help)
 }

@@ -278,7 +278,11 @@ impl Walker<'_> {
                 if let Some(param) = self.survey.params.iter_mut().find(|param| param.key == key) {
                     param.used = true;
                 }
-                self.params.get(key).cloned().unwrap_or(Value::Unknown)
+                match self.params.get(key) {
+                    Some(Value::Truth(_)) => Value::Truth(Condition::Other),
+                    Some(value) => value.clone(),
+                    None => Value::Unknown,
+                }
             }
             "minutes" | "hours" | "days" => {
                 let seconds = [("minutes", 60.0), ("hours", 3600.0), ("days", 86400.0)].into_iter().find(|(unit, _)| *unit == name);

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::store::Selector;
 use homeostat_model::Arg;
-use rhai::{Expr, FlowControl, FnCallExpr, Position, Stmt, StmtBlock};
+use rhai::{ASTNode, Expr, FlowControl, FnCallExpr, Position, Stmt, StmtBlock};
 use std::collections::BTreeMap;
 
 /// Calls of own functions within calls.
@@ -442,7 +442,12 @@ impl Walker<'_> {
         if let Some(function) = own {
             return self.enter(function, given.into_iter().map(|(value, _)| value).collect());
         }
-        self.apply(name, given, place)
+        let is_set = call.args.iter().any(mentions_param);
+        match self.apply(name, given, place) {
+            // The configuration may set it otherwise: a switch is no constant.
+            Value::Truth(Condition::Constant(_)) if is_set => Value::Truth(Condition::Other),
+            value => value,
+        }
     }
 
     /// Notes a read.
@@ -508,6 +513,18 @@ pub(super) fn series_of(text: Option<&str>) -> SurveyedSeries {
         Selector::parse(text).ok().and_then(|selector| selector.metric().map(str::to_owned))
     });
     SurveyedSeries { metric, selector: text.map(str::to_owned), is_target: false }
+}
+
+/// Whether an expression asks for a parameter.
+fn mentions_param(expression: &Expr) -> bool {
+    let mut found = false;
+    expression.walk(&mut Vec::new(), &mut |path: &[ASTNode<'_>]| {
+        if let Some(ASTNode::Expr(Expr::FnCall(call, _))) = path.last() {
+            found |= call.name.as_str() == "param";
+        }
+        !found
+    });
+    found
 }
 
 /// Whether nothing after this statement is reached.
