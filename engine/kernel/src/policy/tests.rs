@@ -125,6 +125,33 @@ fn division_by_zero_is_a_fault_for_whole_numbers() {
     assert!(fault("let x = 9223372036854775807 + 1;").to_lowercase().contains("overflow"));
 }
 
+/// Faults speak of series and readings, point into the script, and show the reading that came before; never the engine's own words.
+#[test]
+fn a_fault_shows_its_place_and_the_reading_that_came_before_it() {
+    let said = fault("let t = series(\"temp\"); let hot = t.last();\n let x = [1]; x[hot];");
+    assert!(said.contains("--> policies/p.rhai:3:") && said.contains("= reading: last of temp{node=\"a\"}: 42"), "{said}");
+    let said = fault("let t = series(\"temp\"); if t.last() > 1 { t.over(5); }");
+    assert!(said.contains("`over` was given a series, a number, which it does not take"), "{said}");
+    assert!(said.contains("= help: it is called as in `s.over(\"5m\")`") && said.contains(": 42"), "{said}");
+    assert!(refused("fn policy() { #{} }\nfn evaluate() { for i in 3 { } }").contains("this is a number, expected an array"));
+    let bodies = [
+        "let x = [1]; x[3]",
+        "let x = 1; x.y",
+        "let n = 3; for i in n { }",
+        "throw \"no\"",
+        "\"a\" - 1",
+        "let x = #{}; x.y.z",
+        "whole(\"x\")",
+        "let x = \"a\"; x[9]",
+    ];
+    for body in bodies {
+        let said = fault(body);
+        for foreign in ["not found", "Data type", "Syntax error", "i64", "f64", "string", "bounds", "Indexer", "Runtime"] {
+            assert!(!said.split('|').next().unwrap_or_default().contains(foreign), "{body}: {said}");
+        }
+    }
+}
+
 #[test]
 fn unknown_is_not_caught_by_try() {
     for read in ["series(\"nothing\").last() > 1", "series(\"nothing\")"] {

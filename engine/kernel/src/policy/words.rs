@@ -128,7 +128,7 @@ fn missing(token: &str, why: &str) -> Words {
         "}" => "a block is not closed",
         "]" => "an array or index is not closed",
         ":" => "a map is written `#{ key: value, … }`",
-        "," => "values are separated by `,`",
+        "," => "values are separated by `,`, and a call is closed by `)`",
         "{" => "a block stands in `{ … }`",
         _ => return words(format!("`{token}` is missing here")),
     };
@@ -259,6 +259,9 @@ pub(super) fn type_words(kind: &str) -> &'static str {
         kind if kind.to_lowercase().contains("str") => "a text",
         kind if kind.to_lowercase().contains("fn") => "a function",
         kind if kind.to_lowercase().contains("range") => "a range",
+        kind if kind.contains("iter") => "an array",
+        kind if kind.contains("bool") => "true or false",
+        kind if kind.contains("int") || kind.contains("number") || kind.contains("float") => "a number",
         _ => "something else",
     }
 }
