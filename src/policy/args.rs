@@ -29,6 +29,9 @@ pub enum PolicyCommand {
         /// Only expectations whose name (`policy: test: expectation`) holds this text
         #[arg(long, short = 'n', default_value = "")]
         name: String,
+        /// Also tell which branches of each policy no test reaches
+        #[arg(long)]
+        coverage: bool,
         /// Also write the results as JUnit's XML into this file
         #[arg(long, value_name = "FILE")]
         junit: Option<PathBuf>,

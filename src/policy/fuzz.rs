@@ -103,7 +103,7 @@ fn properties(text: &str) -> anyhow::Result<Vec<Property>> {
 /// A test that is handed out must fail with the policy as it is.
 fn fails_now(policy: &PolicySource, specs: &[ActuatorSpec], test: &str) -> anyhow::Result<()> {
     let parsed = suite::parse("found.test.yaml", test).map_err(|errors| anyhow!("the test that was written cannot be read: {errors:?}"))?;
-    let report = with_big_stack(|| suite::run_test("found.test.yaml", &parsed, policy, specs, ""))??;
+    let report = with_big_stack(|| suite::run_test("found.test.yaml", &parsed, policy, &suite::Options::with(specs)))??;
     ensure!(report.failures().count() > 0, "what was found does not show in a test of its own; this is a mistake in the search:\n{test}");
     Ok(())
 }

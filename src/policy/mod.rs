@@ -28,8 +28,8 @@ pub async fn run(place: Place, command: PolicyCommand, json: bool) -> Ended {
         PolicyCommand::Compare { policy, tolerance } => compare::compare(place, policy.as_deref(), tolerance, json),
         PolicyCommand::Lint(args) => lint::lint(place, &args, json),
         PolicyCommand::Fuzz(args) => fuzz::fuzz(place, &args, json),
-        PolicyCommand::Test { paths, name, junit } => {
-            test::test_policies(place, &test::Asked { paths, name, junit }, json)
+        PolicyCommand::Test { paths, name, coverage, junit } => {
+            test::test_policies(place, &test::Asked { paths, name, coverage, junit }, json)
         }
     }
 }
