@@ -8,6 +8,8 @@ use std::path::PathBuf;
 pub enum PolicyCommand {
     /// List the policies that would be loaded
     List,
+    /// Look for what is wrong with policies and their tests before they run
+    Check(super::check::CheckArgs),
     /// Tell what a policy would have done in the past; nothing is sent
     Backtest(super::backtest::BacktestArgs),
     /// Compare what a candidate wished beside the live policy, out of the journal; a candidate never acts

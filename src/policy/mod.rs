@@ -9,6 +9,7 @@ mod history;
 pub mod fuzz;
 pub mod lint;
 mod test;
+pub mod check;
 mod compare;
 
 use crate::cli::place::Place;
@@ -24,6 +25,7 @@ use serde_json::json;
 pub async fn run(place: Place, command: PolicyCommand, json: bool) -> Ended {
     match command {
         PolicyCommand::List => list_policies(place, json),
+        PolicyCommand::Check(args) => check::check(place, &args, json).await,
         PolicyCommand::Backtest(args) => backtest::run(place, args, json).await,
         PolicyCommand::Compare { policy, tolerance } => compare::compare(place, policy.as_deref(), tolerance, json),
         PolicyCommand::Lint(args) => lint::lint(place, &args, json),
