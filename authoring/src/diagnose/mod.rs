@@ -1,12 +1,13 @@
 //! What is wrong with a policy or its test, said before it runs.
 //!
-//! `finding` is one thing that is wrong, with its place; `render` shows it. The checks: `names` (what does not exist), `types` (what
-//! a function takes), `units` (numbers that cannot be meant so), `flow` (what is never reached), `wishes` (actions, claims, times).
-//! `yaml` is for test files. Everything is told from the kernel's own compile and survey. Deliberately absent: a rule that the kernel
-//! does not have; a check here only says earlier and better what an evaluation, the arbiter or the scoring would show later. An
-//! editor breaks this by a check that finds fault with what works.
+//! `finding` is one thing that is wrong, with its place; `render` shows it; `codes` names the kinds. The checks: `names` (what does
+//! not exist), `types` (what a function takes), `units` (numbers that cannot be meant so), `flow` (what is never reached), `wishes`
+//! (actions, claims, times), `yaml` (test files). Everything is told from the kernel's own compile and survey. Deliberately absent: a
+//! rule that the kernel does not have; a check here only says earlier and better what an evaluation, the arbiter or the scoring would
+//! show later. An editor breaks this by a check that finds fault with what works.
 
 mod braces;
+mod codes;
 mod finding;
 mod flow;
 mod names;
@@ -19,6 +20,7 @@ mod yaml;
 #[cfg(test)]
 mod tests;
 
+pub use codes::{CODES, reference};
 pub use finding::{Finding, Label, Severity};
 pub use render::render;
 pub use yaml::of_errors;

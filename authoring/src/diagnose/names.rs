@@ -116,12 +116,15 @@ fn selector(case: &Case<'_>, call: &SurveyedCall, findings: &mut Vec<Finding>) {
 
 /// A metric that nobody delivers, or that is nearly the name of one that somebody does.
 fn unknown_metric(case: &Case<'_>, metric: &str, place: Place) -> Option<Finding> {
-    if signals().contains_key(metric) {
-        return None;
-    }
     let live = case.around.live.as_ref();
     if live.is_some_and(|live| live.contains(metric)) {
         return None;
+    }
+    if signals().contains_key(metric) {
+        // A signal that exists, from a source that this lab does not have, or that is silent now.
+        live?;
+        let finding = Finding::note("not-delivered", case.path, place, format!("no sensor delivers `{metric}` now"));
+        return Some(finding.expected("no series has this name").help("docs/signals.md says which sources it comes from"));
     }
     let all = signals().keys().copied().chain(live.into_iter().flatten().map(String::as_str));
     let near = did_you_mean(metric, all);
