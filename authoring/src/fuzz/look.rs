@@ -99,7 +99,12 @@ pub fn look(bench: &mut Bench, interval: Span, targets: usize) -> Result<Look> {
         && let Ok(selector) = Selector::parse(text)
     {
         let key = key_for(&selector, &BTreeMap::new(), 0);
-        let labels = key.labels.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let mut labels: BTreeMap<String, String> = key.labels.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        // Fields that are no labels come with every alert.
+        let asked = surveyed.labels.iter().filter(|asked| asked.series.is_none()).map(|asked| asked.label.as_str());
+        for label in asked.filter(|label| !["name", "status", "kind"].contains(label)) {
+            labels.entry(label.to_owned()).or_insert_with(|| sample(label, 0));
+        }
         look.alert = Some((if key.metric.is_empty() { "Anything".into() } else { key.metric.to_string() }, labels));
     }
     for target in 0..targets {
@@ -286,7 +291,7 @@ fn learn(look: &mut Look, bench: &mut Bench, played: &Played) -> bool {
             stand_in(bench, verb, args);
             look.notes.push(format!("nobody configured can do `{verb}`: it is played as a reversible action that succeeds"));
             grown = true;
-        } else if !look.notes.iter().any(|note| note.contains(why.as_str())) {
+        } else if !why.starts_with("nobody can do") && !look.notes.iter().any(|note| note.contains(why.as_str())) {
             look.notes.push(format!("`{verb}` is refused by the lint: {why}"));
         }
     }

@@ -9,8 +9,8 @@ use anyhow::{Result, anyhow};
 use homeostat_kernel::{Effect, Kernel};
 use homeostat_model::{
     ActionId, ActuatorSpec, Alert, AlertDelivery, AlertKind, AlertSource, AlertStatus, ArbiterSettings, Args, Autonomy, Claim, Class,
-    Command, Event, Evidence, Labels, Observation, Ordered, Outcome, Playbook, PolicySource, Receipt, Record, RuleSet, Sample, SeriesDecl,
-    Span, Stance, StoreSettings, Target, Time, Verb, VerbSpec, Verdict,
+    Command, Event, Evidence, Labels, Observation, Ordered, Outcome, Playbook, PolicySource, Receipt, Record, RuleSet, SeriesDecl, Span,
+    StampedSample, Stance, StoreSettings, Target, Time, Verb, VerbSpec, Verdict,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -204,6 +204,8 @@ struct Player<'a> {
     played: Played,
     keeps_reads: bool,
     known: BTreeSet<String>,
+    /// Which series had a value at the step before.
+    live: Vec<bool>,
 }
 
 impl<'a> Player<'a> {
@@ -214,7 +216,7 @@ impl<'a> Player<'a> {
         kernel.handle(START, Event::Started { generation: 1, build: "policy fuzz".into(), seed: 1 });
         kernel.handle(START, Event::Loaded(Box::new(rules)));
         while kernel.poll_effect().is_some() {}
-        Ok(Player { bench, kernel, interval, played: Played::default(), keeps_reads, known: BTreeSet::new() })
+        Ok(Player { bench, kernel, interval, played: Played::default(), keeps_reads, known: BTreeSet::new(), live: Vec::new() })
     }
 
     fn step(&mut self, step: usize, feed: &mut dyn Feed, trace: &Trace) {
@@ -226,9 +228,17 @@ impl<'a> Player<'a> {
         } else {
             row.declared_before = keys.len() as u32;
         }
+        // As the test files read them: a value has its own stamp, and a series that has nothing more to say has ended.
         let values = feed.row(step);
-        let samples = values.into_iter().enumerate().filter_map(|(series, value)| Some(Sample { series: series as u32, value: value? }));
-        row.samples = samples.collect();
+        self.live.resize(values.len(), false);
+        for (series, (value, live)) in values.into_iter().zip(&mut self.live).enumerate() {
+            match value {
+                Some(value) => row.stamped.push(StampedSample { series: series as u32, at, value }),
+                None if *live => row.vanished.push(series as u32),
+                None => {}
+            }
+            *live = value.is_some();
+        }
         self.kernel.handle_observed(at, &row);
         for alert in trace.alerts.iter().filter(|alert| alert.step == step) {
             self.kernel.handle(at, Event::Alerted(delivery(alert, at)));

@@ -4,7 +4,7 @@ use homeostat_model::{AlertStatus, SeriesKey, Span};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-/// One series of a trace; `None`: no sample.
+/// One series of a trace; `None`: it has ended, until it has a value again.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Track {
     /// Which series.
@@ -87,7 +87,7 @@ pub fn rounded(value: f64, digits: usize) -> f64 {
     format!("{value:.*e}", digits.saturating_sub(1)).parse().unwrap_or(value)
 }
 
-/// Values in promtool's notation: `0.2x10 _x3 1+2x5`. Read back, they are the same bit for bit.
+/// Values in promtool's notation: `0.2x10 stale _x3 1+2x5`. Read back, they are the same bit for bit.
 pub fn notation(values: &[Option<f64>]) -> String {
     let mut text = String::new();
     let mut at = 0;
@@ -98,12 +98,18 @@ pub fn notation(values: &[Option<f64>]) -> String {
         let rest = &values[at..];
         let same = rest.iter().take_while(|value| **value == rest[0]).count();
         at += match rest[0] {
-            None if same == 1 => {
-                text.push('_');
-                1
+            // The first step without a value ends the series.
+            None if at > 0 => {
+                text.push_str("stale");
+                let _ = match same {
+                    1 => Ok(()),
+                    2 => write!(text, " _"),
+                    more => write!(text, " _x{}", more - 1),
+                };
+                same
             }
             None => {
-                let _ = write!(text, "_x{same}");
+                let _ = if same == 1 { write!(text, "_") } else { write!(text, "_x{same}") };
                 same
             }
             Some(first) => {
@@ -138,8 +144,9 @@ mod tests {
         let text = |values: &[f64]| notation(&values.iter().map(|value| Some(*value).filter(|v| !v.is_nan())).collect::<Vec<_>>());
         assert_eq!(text(&[1.0, 1.0, 1.0, 2.0]), "1x2 2");
         assert_eq!(text(&[1.0, 2.0, 3.0, 3.0]), "1+1x2 3");
-        assert_eq!(text(&[0.5, 0.25, 0.0, f64::NAN, f64::NAN, 7.0]), "0.5-0.25x2 _x2 7");
+        assert_eq!(text(&[0.5, 0.25, 0.0, f64::NAN, f64::NAN, 7.0]), "0.5-0.25x2 stale _ 7");
         assert_eq!(text(&[1.0, 3.0]), "1 3");
+        assert_eq!(text(&[f64::NAN, f64::NAN, 1.0, f64::NAN]), "_x2 1 stale");
         assert_eq!(rounded(0.123_456, 2), 0.12);
         assert_eq!(rounded(98_765.0, 1), 100_000.0);
     }
