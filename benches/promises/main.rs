@@ -8,6 +8,7 @@
 
 mod alert;
 mod arrival;
+mod backtest;
 mod exporters;
 mod lab;
 mod memory;
@@ -17,12 +18,13 @@ mod policy;
 mod process;
 mod report;
 mod scrape;
+mod vmalert;
 
 use report::Line;
 use std::process::{Command, Stdio};
 
 /// The parts in the table's order.
-const PARTS: [(&str, fn()); 7] = [
+const PARTS: [(&str, fn()); 8] = [
     ("parse", parse::run),
     ("scrape", scrape::run),
     ("memory", memory::run),
@@ -30,6 +32,7 @@ const PARTS: [(&str, fn()); 7] = [
     ("arrival", arrival::run),
     ("alert", alert::run),
     ("plant", plant::run),
+    ("backtest", backtest::run),
 ];
 
 fn main() {

@@ -56,6 +56,8 @@ pub(super) struct Past {
     slices: Vec<Slice>,
     step: Span,
     cache: Cache,
+    /// Metrics as the policies name them.
+    metrics: BTreeSet<String>,
     /// What may not be kept on disk yet.
     fresh: BTreeMap<(usize, Slice), Vec<u8>>,
     body_bytes_max: u64,
@@ -185,8 +187,19 @@ pub(super) async fn fetch(config: PrometheusConfig, wanted: &Wanted, dir: &Path,
     let queries = history.queries(&wanted.metrics);
     let cache = Cache { dir: dir.to_owned(), server: history.shown_url(), step: wanted.step };
     let slices = slices(wanted.from, wanted.to.min(now), wanted.step);
-    let mut past =
-        Past { history, queries, slices, step: wanted.step, cache, fresh: BTreeMap::new(), body_bytes_max, notes: Vec::new(), requests: 0 };
+    let metrics = wanted.metrics.clone();
+    let mut past = Past {
+        metrics,
+        history,
+        queries,
+        slices,
+        step: wanted.step,
+        cache,
+        fresh: BTreeMap::new(),
+        body_bytes_max,
+        notes: Vec::new(),
+        requests: 0,
+    };
     let total = past.slices.len() * past.queries.len();
     anyhow::ensure!(
         total <= REQUESTS_MAX,
@@ -275,14 +288,22 @@ impl Past {
     /// # Errors
     /// An answer cannot be read.
     pub(super) fn play(&mut self, each: &mut dyn FnMut(&Observation)) -> anyhow::Result<()> {
-        let mut warned = BTreeSet::new();
+        let (mut warned, mut seen) = (BTreeSet::new(), BTreeSet::new());
+        let mut each = |row: &Observation| {
+            for decl in row.declared.iter().filter(|decl| self.metrics.contains(&*decl.key.metric)) {
+                seen.insert(decl.key.metric.to_string());
+            }
+            each(row);
+        };
         for slice in self.slices.clone() {
             let bodies: Vec<(usize, Vec<u8>)> =
                 (0..self.queries.len()).flat_map(|number| self.bodies(number, slice).into_iter().map(move |body| (number, body))).collect();
             let answers: Vec<HistoryAnswer<'_>> =
                 bodies.iter().map(|(number, body)| HistoryAnswer { asked: &self.queries[*number], body }).collect();
-            warned.extend(self.history.rows(&answers, (slice.from, slice.to, self.step), each).map_err(told)?);
+            warned.extend(self.history.rows(&answers, (slice.from, slice.to, self.step), &mut each).map_err(told)?);
         }
+        let unseen = self.metrics.difference(&seen).map(|metric| format!("`{metric}`: the history has no series of it"));
+        self.notes.extend(unseen);
         self.notes.extend(warned.into_iter().take(10).map(|warning| format!("the server says: {warning}")));
         Ok(())
     }

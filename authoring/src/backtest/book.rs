@@ -5,7 +5,9 @@
 //! evaluations. Deliberately absent: any look at values. An editor breaks this by ending a firing at an action's end: the wish may go on.
 
 use homeostat_kernel::ledger::symptom_of;
-use homeostat_model::{ActionId, Class, Closing, Evidence, Note, Origin, PolicyId, Proposal, Record, Ruling, Span, Time, Verdict};
+use homeostat_model::{
+    ActionId, ClaimSubject, Class, Closing, Evidence, Note, Origin, PolicyId, Proposal, Record, Ruling, Span, Time, Verdict,
+};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +16,7 @@ const FIRINGS_MAX: usize = 20_000;
 /// Holds kept of one firing.
 const HOLDS_MAX: usize = 200;
 /// Lines kept for the comparison with a recorded run.
-const LINES_MAX: usize = 200_000;
+const LINES_MAX: usize = 50_000;
 /// Stretches kept of targets that could not be told.
 const STRETCHES_MAX: usize = 5_000;
 
@@ -140,6 +142,8 @@ pub(super) struct Book {
     /// The firing behind each action, its steps included.
     of: BTreeMap<ActionId, usize>,
     seen: BTreeSet<ActionId>,
+    /// Actions that claim nothing but their own delivery.
+    deliveries: BTreeSet<ActionId>,
     /// Everything that would have been sent for the policies: verb and answer.
     pub(super) acts: Vec<(ActionId, String, String, Time)>,
 }
@@ -160,6 +164,7 @@ impl Book {
             sent: BTreeMap::new(),
             of: BTreeMap::new(),
             seen: BTreeSet::new(),
+            deliveries: BTreeSet::new(),
             acts: Vec::new(),
         }
     }
@@ -170,6 +175,8 @@ impl Book {
             Record::Ruled { action, proposal, ruling, .. } => self.ruled(at, *action, proposal, ruling, class(&proposal.verb)),
             Record::Act { action, .. } => self.acted(at, action),
             Record::Closed { action, closing, why } => self.closed(at, *action, *closing, why),
+            // An assumed answer delivers nothing: that claim says nothing about the history.
+            Record::Judged { action, .. } if self.deliveries.contains(action) => {}
             Record::Judged { action, judgement } => {
                 if let Some(sent) = self.sent_of(*action) {
                     sent.claim = Some(match judgement.held {
@@ -211,6 +218,9 @@ impl Book {
         }
         if self.seen.insert(action) && self.lines.len() < LINES_MAX {
             self.lines.push(super::line(at, proposal));
+        }
+        if proposal.claim.as_ref().is_some_and(|claim| claim.subject == ClaimSubject::Delivered) {
+            self.deliveries.insert(action);
         }
         let key = (policy, symptom, proposal.verb.as_str().to_owned(), proposal.target.as_str().to_owned());
         self.end_hold(at, action);
