@@ -6,6 +6,8 @@
 //! this by letting anything here act, or by answering a question that only the kernel can.
 
 pub mod backtest;
+#[cfg(test)]
+mod cookbook;
 pub mod diagnose;
 pub mod fuzz;
 pub mod graph;

@@ -18,6 +18,7 @@ use axum::response::{IntoResponse, Response};
 use homeostat_kernel::Ledger;
 use homeostat_kernel::kernel::Explanation;
 use homeostat_kernel::ledger::Phase;
+use homeostat_kernel::policy::ask::Question;
 use homeostat_model::{ActionId, Command, EntryBody, Event, Ordered};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -173,6 +174,14 @@ pub(super) async fn policy_and_units(
 pub(super) async fn policy(State(app): State<Arc<App>>, Path(id): Path<String>, Query(query): Query<PolicyQuery>) -> Answer<Response> {
     let (policy, units) = policy_and_units(&app, id, query.target).await?;
     Ok(Json(json!({ "policy": policy, "units": units })).into_response())
+}
+
+/// A question to the windows. It changes nothing, but the loop stands still while it is answered: it needs the right to order.
+pub(super) async fn ask(State(app): State<Arc<App>>, request: Request) -> Answer<Response> {
+    let (_, question) = order::<Question>(&app, request).await?;
+    let answered = app.handle.ask(move |kernel| kernel.answer(&question)).await.map_err(refused)?;
+    let answered = answered.map_err(|why| failure(StatusCode::UNPROCESSABLE_ENTITY, why.to_string()))?;
+    Ok(Json(answered).into_response())
 }
 
 // ---- Orders

@@ -5,6 +5,8 @@
 
 pub mod args;
 pub mod backtest;
+pub mod doc;
+mod repl;
 mod history;
 pub mod fuzz;
 pub mod lint;
@@ -30,6 +32,8 @@ pub async fn run(place: Place, command: PolicyCommand, json: bool) -> Ended {
         PolicyCommand::Compare { policy, tolerance } => compare::compare(place, policy.as_deref(), tolerance, json),
         PolicyCommand::Lint(args) => lint::lint(place, &args, json),
         PolicyCommand::Fuzz(args) => fuzz::fuzz(place, &args, json),
+        PolicyCommand::Doc(args) => doc::doc(&args, json),
+        PolicyCommand::Repl => repl::repl(place, json).await,
         PolicyCommand::Test { paths, name, coverage, junit } => {
             test::test_policies(place, &test::Asked { paths, name, coverage, junit }, json)
         }
