@@ -11,6 +11,7 @@ mod cookbook;
 pub mod diagnose;
 pub mod fuzz;
 pub mod graph;
+pub mod starter;
 pub mod suite;
 pub mod twin;
 pub mod vocabulary;

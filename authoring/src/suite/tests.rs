@@ -298,3 +298,15 @@ fn coverage_is_exact() {
     };
     assert_eq!(report.coverage.map(|coverage| coverage.text("cold")).as_deref(), Some("cold: 5 of 5 branches, 100.0 %\n"));
 }
+
+#[test]
+fn the_manual_is_right() {
+    let page = include_str!("../../../docs/policy-tests.md");
+    let example = page.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("the page has an example");
+    let test = parse("docs/policy-tests.md", example).unwrap_or_else(|errors| panic!("{}", Unrunnable::Wrong(errors)));
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../policies/disk-full.rhai");
+    let text = std::fs::read_to_string(script).expect("the policy is shipped");
+    let source = PolicySource { id: "disk-full".into(), path: "disk-full.rhai".into(), text, overrides: PolicyOverride::default() };
+    let report = run_test("docs/policy-tests.md", &test, &source, &Options::with(&[notifier()])).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!((report.passed(), report.results.len()), (3, 3), "{}", output::failures(&report));
+}
