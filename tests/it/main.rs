@@ -2,6 +2,7 @@
 
 mod acting;
 mod backtest;
+mod checking;
 mod daemon;
 mod demo;
 mod deploy;
