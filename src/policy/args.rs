@@ -28,6 +28,16 @@ pub enum PolicyCommand {
     Doc(super::doc::DocArgs),
     /// Ask the running daemon's windows, an expression at a time; nothing is done
     Repl,
+    /// Write a policy and its test, ready to be edited
+    New(super::new::NewArgs),
+    /// Check and test policies and look at their last hours again whenever one is saved
+    Watch {
+        /// The folder [default: the configured policy folder, ./policies]
+        dir: Option<PathBuf>,
+        /// Look once and end: with 1 if something is wrong
+        #[arg(long)]
+        once: bool,
+    },
     /// Run policies' tests
     Test {
         /// `*.test.yaml` files, policies with a test beside them, or folders of them [default: the configured policy folder, ./policies]

@@ -251,6 +251,31 @@ fn recorded(data: &Path, from: Time, to: Time, take: &mut dyn FnMut(Time, Taken<
     play_recorded(data, from, to, &mut |entry| take(entry.at, Taken::Entry(&entry.body)))
 }
 
+/// What these policies would have done by what the daemon recorded, for a short look: alone, without yes and without a diff.
+///
+/// # Errors
+/// There is no recording, or a policy cannot be run.
+pub(super) fn recent(config: &Config, data: &Path, policies: &[PathBuf], from: Time, to: Time) -> anyhow::Result<Vec<Backtest>> {
+    let mut all = Vec::new();
+    for policy in policies {
+        let args = BacktestArgs {
+            policy: policy.clone(),
+            from: String::new(),
+            to: String::new(),
+            against: None,
+            source: Some(Source::Samples),
+            server: None,
+            step: Span::from_mins(1),
+            all: false,
+            approve: false,
+            offline: true,
+            html: None,
+        };
+        all.extend(questions(config, data, &args, from, to)?);
+    }
+    over(all, |take| recorded(data, from, to, take))
+}
+
 /// Prints and writes what was found.
 fn answer(args: &BacktestArgs, mut found: Vec<Backtest>, json: bool) -> Ended {
     let other = (found.len() > 1).then(|| found.remove(1));

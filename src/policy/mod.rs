@@ -10,7 +10,9 @@ mod repl;
 mod history;
 pub mod fuzz;
 pub mod lint;
+pub mod new;
 mod test;
+mod watch;
 pub mod check;
 mod compare;
 
@@ -34,6 +36,8 @@ pub async fn run(place: Place, command: PolicyCommand, json: bool) -> Ended {
         PolicyCommand::Fuzz(args) => fuzz::fuzz(place, &args, json),
         PolicyCommand::Doc(args) => doc::doc(&args, json),
         PolicyCommand::Repl => repl::repl(place, json).await,
+        PolicyCommand::New(args) => new::new(place, &args, json),
+        PolicyCommand::Watch { dir, once } => watch::watch(place, dir, once, json).await,
         PolicyCommand::Test { paths, name, coverage, junit } => {
             test::test_policies(place, &test::Asked { paths, name, coverage, junit }, json)
         }

@@ -12,3 +12,4 @@ mod policies;
 mod real_servers;
 mod scenario;
 mod scenarios;
+mod writing;
