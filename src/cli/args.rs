@@ -318,8 +318,12 @@ pub enum SensorsCommand {
 /// About the configuration.
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
-    /// Print the JSON schema, for editors
-    Schema,
+    /// Print a JSON schema, for editors
+    Schema {
+        /// Which kind of file
+        #[arg(long = "for", value_enum, value_name = "KIND", default_value = "config")]
+        of: crate::config::SchemaOf,
+    },
     /// Print the reference of every field, as Markdown
     Reference,
     /// Print the configuration in force, defaults included, without secrets

@@ -238,7 +238,7 @@ async fn probe(config: &Config, name: &str, json: bool) -> Ended {
 /// `homeostat config …`
 pub(super) fn config(place: Place, command: &ConfigCommand) -> Ended {
     match command {
-        ConfigCommand::Schema => show::json(&crate::config::schema())?,
+        ConfigCommand::Schema { of } => show::json(&crate::config::schema_of(*of))?,
         ConfigCommand::Reference => println!("{}", crate::config::reference()),
         ConfigCommand::Show => {
             eprintln!("# {}", place.config_name());

@@ -11,6 +11,7 @@ pub mod around;
 mod check;
 mod problem;
 mod reference;
+mod schemas;
 mod sections;
 mod sensors;
 #[cfg(test)]
@@ -20,6 +21,7 @@ mod tree;
 pub use around::TopologyConfig;
 pub use problem::{ConfigError, Problem};
 pub use reference::{reference, schema};
+pub use schemas::{SchemaOf, schema_of};
 pub use sections::{
     ArbiterConfig, JournalConfig, PerClass, PlaybooksConfig, PoliciesConfig, PolicyOverrideConfig, SamplesConfig, StoreConfig,
     WebhooksConfig,
