@@ -8,6 +8,8 @@
 pub mod backtest;
 #[cfg(test)]
 mod cookbook;
+#[cfg(test)]
+mod schemas;
 pub mod diagnose;
 pub mod fuzz;
 pub mod graph;
