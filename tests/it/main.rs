@@ -12,4 +12,5 @@ mod policies;
 mod real_servers;
 mod scenario;
 mod scenarios;
+mod tutorial;
 mod writing;
