@@ -43,7 +43,9 @@ pub(super) fn chart(plot: &Plot, columns: usize, rows: usize) -> String {
         let dots: String = line.iter().map(|bits| char::from_u32(0x2800 + u32::from(*bits)).unwrap_or(' ')).collect();
         text += &format!("\n{label:>LABELS$}│{}", dots.trim_end_matches('\u{2800}'));
     }
-    let ago = format!("-{}", Span::from_millis(plot.step.millis() * plot.points.len() as i64));
+    // A point is a whole number of milliseconds wide, so that all of them are a little shorter than what was asked.
+    let seconds = (plot.step.millis() * plot.points.len() as i64 + 500) / 1000;
+    let ago = format!("-{}", Span::from_secs(seconds));
     let gap = width.saturating_sub(ago.chars().count() + 3);
     text += &format!("\n{:>LABELS$}└{}\n{:>LABELS$} {ago}{}now", "", "─".repeat(width), "", " ".repeat(gap));
     text
