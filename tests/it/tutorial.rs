@@ -183,6 +183,10 @@ fn the_repl_asks_the_running_daemon() {
     let (_, out, _) = ask(&daemon.data, "s\n1 + 1\n", &["--json"]);
     let answers: Vec<serde_json::Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert!(answers[0]["error"].as_str().unwrap().contains("no variable `s`") && answers[1]["value"] == 2.0, "{out}");
+    // The loop stands still while it answers: who may not order may not ask.
+    let json = [("Content-Type", "application/json")];
+    let (status, body) = request(daemon.address, "POST", "/api/v1/ask", &json, "{\"text\":\"1\"}").unwrap();
+    assert!([401, 403].contains(&status), "{status} {body}");
     let actions = daemon.json(&["actions"]).to_string();
     assert!(!actions.contains("\"y\""), "what was only asked is no wish: {actions}");
 }
