@@ -45,4 +45,16 @@ mod tests {
             assert!(schema["properties"].as_object().is_some_and(|all| all.len() > 3), "{kind:?}");
         }
     }
+    /// The configurations that are shipped, and one that is not right. The other kinds' files are looked at where their readers are.
+    #[test]
+    fn the_shipped_configurations_fit() {
+        let validator = jsonschema::validator_for(&schema_of(SchemaOf::Config)).unwrap();
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        for path in ["deploy/kustomize/base/homeostat.yaml", "deploy/kustomize/components/kubernetes/homeostat.yaml"] {
+            let file: Value = serde_saphyr::from_str(&std::fs::read_to_string(root.join(path)).unwrap()).unwrap();
+            let wrong: Vec<String> = validator.iter_errors(&file).map(|error| format!("{}: {error}", error.instance_path())).collect();
+            assert!(wrong.is_empty(), "{path}:\n{}", wrong.join("\n"));
+        }
+        assert!(!validator.is_valid(&serde_json::json!({ "sensor": {} })), "an unknown key is refused");
+    }
 }
