@@ -1,5 +1,5 @@
 //! From an idea to a policy that is trusted: what is wrong with it (`diagnose`), what it does (`suite`), what it would have done
-//! (`backtest`), what it does to the others (`graph`), and how it can be broken (`fuzz`).
+//! (`backtest`), what it does to the others (`graph`), how it can be broken (`fuzz`), and how a candidate does beside the live one (`twin`).
 //!
 //! Deliberately absent: a second way to evaluate, rule or judge; everything here feeds the production kernel and looks at what it
 //! says. No network and no daemon either: those stand in the daemon's package, which hands in what it fetched. An editor breaks
@@ -10,10 +10,10 @@ pub mod backtest;
 mod cookbook;
 #[cfg(test)]
 mod schemas;
-pub mod diagnose;
 pub mod fuzz;
 pub mod graph;
+pub mod diagnose;
 pub mod starter;
 pub mod suite;
-pub mod twin;
 pub mod vocabulary;
+pub mod twin;

@@ -24,10 +24,6 @@ pub enum PolicyCommand {
     Lint(super::lint::LintArgs),
     /// Search for the shortest trace that makes a policy go to and fro, take down the last one, act on stale data, or fail
     Fuzz(super::fuzz::FuzzArgs),
-    /// Print what a policy may call, with units and examples
-    Doc(super::doc::DocArgs),
-    /// Ask the running daemon's windows, an expression at a time; nothing is done
-    Repl,
     /// Write a policy and its test, ready to be edited
     New(super::new::NewArgs),
     /// Check and test policies and look at their last hours again whenever one is saved
@@ -38,6 +34,10 @@ pub enum PolicyCommand {
         #[arg(long)]
         once: bool,
     },
+    /// Print what a policy may call, with units and examples
+    Doc(super::doc::DocArgs),
+    /// Ask the running daemon's windows, an expression at a time; nothing is done
+    Repl,
     /// Run policies' tests
     Test {
         /// `*.test.yaml` files, policies with a test beside them, or folders of them [default: the configured policy folder, ./policies]

@@ -66,7 +66,7 @@ fn print(twins: &Twins) {
         let became = |episode: Option<&Episode>| episode.map_or_else(|| "-".into(), fate);
         let what = format!("{} on {}", either.verb, either.target);
         Some(
-            vec![mark.to_owned(), what, at(live), became(live), at(candidate), became(candidate)]
+            [mark.to_owned(), what, at(live), became(live), at(candidate), became(candidate)]
                 .iter()
                 .map(|text| show::clean(text))
                 .collect(),

@@ -166,7 +166,7 @@ fn pair(sources: &Sources, one: &Wished<'_>, other: &Wished<'_>) -> Vec<Finding>
         let looks = one.region.on(metric).is_bound() || other.region.on(metric).is_bound();
         let claimed = |wished: &Wished<'_>| wished.wish.claim.as_ref().and_then(|claim| claim.metric.as_deref()) == Some(metric);
         // What is moved on the side, and nobody looks at, swings nothing.
-        if !looks && !(claimed(one) && claimed(other)) {
+        if !(looks || claimed(one) && claimed(other)) {
             continue;
         }
         pushed = true;

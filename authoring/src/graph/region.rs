@@ -144,7 +144,7 @@ impl Region {
 
     /// The first metric, but for `except`, on which two wishes exclude one another.
     pub fn apart<'a>(&'a self, other: &Region, except: Option<&str>) -> Option<&'a str> {
-        self.metrics.iter().map(|(metric, _)| metric.as_str()).filter(|metric| Some(*metric) != except).find(|metric| {
+        self.metrics.keys().map(|metric| metric.as_str()).filter(|metric| Some(*metric) != except).find(|metric| {
             let both = self.on(metric).and(other.on(metric));
             other.metrics.contains_key(*metric) && both.is_empty(is_whole(metric, both))
         })

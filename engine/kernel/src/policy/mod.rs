@@ -7,8 +7,8 @@
 //! state between evaluations. An editor breaks this by registering a function that answers differently for the same windows.
 
 mod api;
-mod branches;
 pub mod ask;
+mod branches;
 mod diagnose;
 mod distance;
 mod expression;
@@ -28,10 +28,10 @@ mod tests;
 pub use manual::{ApiEntry, reference};
 pub use branches::{Branch, BranchKind};
 pub use distance::{Distance, Turn};
-pub use quantity::quantity;
 pub use diagnose::PolicyError;
 pub use diagnose::did_you_mean;
 pub use expression::{Around, Expression, TEXTS_MAX};
 pub use host::{Evaluated, Evaluation, Host, Subject, Traits};
 pub use load::{ForEach, Policy, digest};
+pub use quantity::quantity;
 pub use session::{Op, Seen, Trail};

@@ -258,9 +258,9 @@ async fn kubectl_works_on_the_plant() {
     kubectl(&house, &["scale", "deployment/web", "--replicas=3"]).await;
     until("the plant has three", || async { replicas(&house, "web").len() == 3 }).await;
     kubectl(&house, &["rollout", "restart", "deployment/web"]).await;
-    assert!(kubectl(&house, &["rollout", "status", "deployment/web", "--timeout=20s"]).await.contains("successfully rolled out"));
-    kubectl(&house, &["delete", "pod", "web-0", "--timeout=20s"]).await;
-    kubectl(&house, &["drain", "nano", "--force", "--ignore-daemonsets", "--timeout=20s", "--pod-selector=app.kubernetes.io/name=web"])
+    assert!(kubectl(&house, &["rollout", "status", "deployment/web", "--timeout=60s"]).await.contains("successfully rolled out"));
+    kubectl(&house, &["delete", "pod", "web-0", "--timeout=60s"]).await;
+    kubectl(&house, &["drain", "nano", "--force", "--ignore-daemonsets", "--timeout=60s", "--pod-selector=app.kubernetes.io/name=web"])
         .await;
     assert!(house.faces.world().with(|plant| plant.node("nano").unwrap().cordoned));
     alike(&house, "both sides agree").await;
