@@ -8,12 +8,12 @@
 pub mod backtest;
 #[cfg(test)]
 mod cookbook;
-#[cfg(test)]
-mod schemas;
+pub mod diagnose;
 pub mod fuzz;
 pub mod graph;
-pub mod diagnose;
+#[cfg(test)]
+mod schemas;
 pub mod starter;
 pub mod suite;
-pub mod vocabulary;
 pub mod twin;
+pub mod vocabulary;

@@ -143,6 +143,12 @@ pub(super) async fn action(State(app): State<Arc<App>>, Path(id): Path<String>) 
     Ok(Json(json!({ "line": ActionLine::of(&found.action), "action": found.action, "text": text })).into_response())
 }
 
+/// The metrics that the store has, as Prometheus lists them.
+pub(super) async fn metric_names(State(app): State<Arc<App>>) -> Answer<Response> {
+    let names = app.handle.ask(|kernel| kernel.with_store(homeostat_kernel::store::Store::metrics)).await.map_err(refused)?;
+    Ok(Json(json!({ "status": "success", "data": names })).into_response())
+}
+
 pub(super) async fn policies(State(app): State<Arc<App>>) -> Answer<Response> {
     let policies = app.handle.ask(view::policies).await.map_err(refused)?;
     Ok(Json(json!({ "policies": policies })).into_response())

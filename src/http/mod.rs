@@ -151,6 +151,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/api/v1/approvals/{id}/deny", post(api::deny))
         .route("/api/v1/policies", get(api::policies))
         .route("/api/v1/policies/{id}", get(api::policy))
+        .route("/api/v1/label/__name__/values", get(api::metric_names))
         .route("/api/v1/ask", post(api::ask))
         .route("/api/v1/wishes", post(acting::wish))
         .route("/api/v1/plan", post(acting::plan))

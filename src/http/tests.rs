@@ -122,6 +122,7 @@ async fn pages_api_and_metrics_answer_for_our_names_only() {
         "/api/v1/actions?limit=3",
         "/api/v1/approvals",
         "/api/v1/policies",
+        "/api/v1/label/__name__/values",
         "/healthz",
         "/metrics",
     ] {

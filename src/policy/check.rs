@@ -134,18 +134,16 @@ fn metric(line: &str) -> Option<String> {
     (!name.is_empty()).then_some(name)
 }
 
-fn listed(file: &Path) -> anyhow::Result<BTreeSet<String>> {
+pub(super) fn listed(file: &Path) -> anyhow::Result<BTreeSet<String>> {
     let text = std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?;
     Ok(text.lines().filter(|line| !line.starts_with('#')).filter_map(metric).collect())
 }
 
-/// What the running daemon's store holds, where one runs and shows all of it: a part would make the rest look unknown.
-async fn delivered(place: &Place) -> Option<BTreeSet<String>> {
-    let status: Value = Client::new(&place.socket).get("/api/v1/status").await.ok()?;
-    let overview = status.get("overview")?;
-    let series = overview.get("series")?.as_array()?;
-    let all = overview.get("series_total")?.as_u64()? == series.len() as u64 && !series.is_empty();
-    all.then(|| series.iter().filter_map(|line| metric(line.get("series")?.as_str()?)).collect())
+/// The metrics that the running daemon's store has, where one runs and has read something.
+pub(super) async fn delivered(place: &Place) -> Option<BTreeSet<String>> {
+    let names: Value = Client::new(&place.socket).get("/api/v1/label/__name__/values").await.ok()?;
+    let names: BTreeSet<String> = names.get("data")?.as_array()?.iter().filter_map(|name| Some(name.as_str()?.to_owned())).collect();
+    (!names.is_empty()).then_some(names)
 }
 
 #[cfg(test)]

@@ -27,13 +27,21 @@ pub struct LintArgs {
     /// A file that says what verbs do beside the shipped ones: `http.clean: { filesystem_avail_ratio: raises }`
     #[arg(long, value_name = "FILE")]
     effects: Option<PathBuf>,
-    /// Warnings fail as well
-    #[arg(long)]
-    strict: bool,
+    /// A file with the names of the metrics that there are, one per line or as an exporter shows them [default: those of the running
+    /// daemon]
+    #[arg(long, value_name = "FILE")]
+    metrics: Option<PathBuf>,
+    /// What else counts as an error
+    #[arg(long, value_name = "WHAT", value_parser = ["warnings"])]
+    deny: Option<String>,
 }
 
 /// Looks at policies together.
-pub(super) fn lint(place: Place, args: &LintArgs, json: bool) -> Ended {
+pub(super) async fn lint(place: Place, args: &LintArgs, json: bool) -> Ended {
+    let metrics = match &args.metrics {
+        Some(file) => Some(super::check::listed(file)?),
+        None => super::check::delivered(&place).await,
+    };
     let (config, _) = configured(place)?;
     let specs = doctor::actuator_specs(&config).map_err(|problems| anyhow!(problems.join("\n")))?;
     let loaded = rules::rule_set_on(&config, specs.clone(), Vec::new())?;
@@ -43,7 +51,7 @@ pub(super) fn lint(place: Place, args: &LintArgs, json: bool) -> Ended {
         Some(path) => effects(path)?,
         None => Declared::new(),
     };
-    let sources = Sources { policies, actuators: specs, playbooks: loaded.playbooks, declared, metrics: None };
+    let sources = Sources { policies, actuators: specs, playbooks: loaded.playbooks, declared, metrics };
     let loops = analyse(&sources);
     if json {
         let edges: Vec<_> = loops.edges().into_iter().map(|(from, edge, to)| json!({ "from": from, "edge": edge, "to": to })).collect();
@@ -56,8 +64,8 @@ pub(super) fn lint(place: Place, args: &LintArgs, json: bool) -> Ended {
     } else {
         print!("{}", told(&sources.policies, &loops, std::io::stdout().is_terminal()));
     }
-    let strict = args.strict && loops.findings.iter().any(|finding| finding.severity == Severity::Warning);
-    Ok(if loops.is_wrong() || strict { Exit::Failed } else { Exit::Ok })
+    let denied = args.deny.is_some() && loops.findings.iter().any(|finding| finding.severity == Severity::Warning);
+    Ok(if loops.is_wrong() || denied { Exit::Failed } else { Exit::Ok })
 }
 
 /// Files as given, and the policies of given folders.

@@ -5,16 +5,16 @@
 
 pub mod args;
 pub mod backtest;
-pub mod doc;
-mod repl;
-mod history;
-pub mod new;
-pub mod fuzz;
-pub mod lint;
-mod test;
-mod watch;
 pub mod check;
 mod compare;
+pub mod doc;
+pub mod fuzz;
+mod history;
+pub mod lint;
+pub mod new;
+mod repl;
+mod test;
+mod watch;
 
 use crate::cli::place::Place;
 use crate::cli::{Ended, Exit, configured, show};
@@ -32,7 +32,7 @@ pub async fn run(place: Place, command: PolicyCommand, json: bool) -> Ended {
         PolicyCommand::Check(args) => check::check(place, &args, json).await,
         PolicyCommand::Backtest(args) => backtest::run(place, args, json).await,
         PolicyCommand::Compare { policy, tolerance } => compare::compare(place, policy.as_deref(), tolerance, json),
-        PolicyCommand::Lint(args) => lint::lint(place, &args, json),
+        PolicyCommand::Lint(args) => lint::lint(place, &args, json).await,
         PolicyCommand::Fuzz(args) => fuzz::fuzz(place, &args, json),
         PolicyCommand::Doc(args) => doc::doc(&args, json),
         PolicyCommand::Repl => repl::repl(place, json).await,

@@ -4,14 +4,18 @@ use serde_json::Value;
 use std::path::Path;
 use std::process::{Command, Output};
 
-/// The status and what was said.
+/// The status of `policy check` and what was said.
 fn check(args: &[&str]) -> (Option<i32>, String) {
+    policy(&[&["check"], args].concat())
+}
+
+fn policy(args: &[&str]) -> (Option<i32>, String) {
     let folder = tempfile::tempdir().expect("a folder");
     let Output { status, stdout, stderr, .. } = Command::new(env!("CARGO_BIN_EXE_homeostat"))
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .arg("--data")
         .arg(folder.path())
-        .args(["policy", "check"])
+        .arg("policy")
         .args(args)
         .output()
         .expect("it runs");
@@ -50,4 +54,57 @@ fn findings_are_data_too_and_metrics_may_be_named() {
     assert_eq!(findings.len(), 1, "{said}");
     assert_eq!((&findings[0]["code"], &findings[0]["severity"]), (&Value::from("not-delivered"), &Value::from("note")));
     assert_eq!((findings[0]["line"].as_u64(), findings[0]["path"].as_str()), (Some(3), Some("policies/high-cpu.rhai")));
+}
+
+/// What heats and what cools at the same temperature: the loop between them is found before it runs.
+const FIGHT: [(&str, &str); 2] = [
+    (
+        "cool",
+        r#"fn policy() { #{ for_each: series("room_temperature_celsius"), autonomy: "auto" } }
+fn evaluate(t) { if t.last() > 20 { propose(act("http.cool", "room/a", #{})).because("warm").claim(t.below(20).within("5m")); } }
+"#,
+    ),
+    (
+        "heat",
+        r#"fn policy() { #{ for_each: series("room_temperature_celsius"), autonomy: "auto" } }
+fn evaluate(t) { if t.last() < 21 { propose(act("http.heat", "room/a", #{})).because("cold").claim(t.above(21).within("5m")); } }
+"#,
+    ),
+];
+
+#[test]
+fn policies_that_fight_fail_the_lint_and_the_shipped_ones_do_not() {
+    let (status, said) = policy(&["lint", "policies"]);
+    assert_eq!(status, Some(0), "{said}");
+    let folder = tempfile::tempdir().expect("a folder");
+    for (name, text) in FIGHT {
+        std::fs::write(folder.path().join(format!("{name}.rhai")), text).expect("written");
+    }
+    let folder = folder.path().display().to_string();
+    let (status, said) = policy(&["lint", &folder]);
+    assert!(status == Some(1) && said.contains("opposing-policies"), "{status:?} {said}");
+    let (_, drawn) = policy(&["lint", "--graph", "dot", &folder]);
+    assert!(drawn.starts_with("digraph") && drawn.contains("room_temperature_celsius"), "{drawn}");
+}
+
+/// Where it is warm, it reaches behind the end of a list.
+const FAILS: &str = r#"fn policy() { #{ for_each: series("room_temperature_celsius"), autonomy: "auto" } }
+fn evaluate(t) {
+    let names = ["cold", "mild"];
+    if t.last() > 20 { propose(notify(names[2])).because("warm"); }
+}
+"#;
+
+#[test]
+fn what_the_fuzzer_finds_ends_with_1_and_is_a_test_that_fails_until_the_policy_is_better() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    std::fs::write(file("warm.rhai"), FAILS).expect("written");
+    let search = |args: &[&str]| policy(&[&["fuzz", &file("warm.rhai"), "--property", "fault", "--tries", "50"], args].concat());
+    let (status, said) = search(&["--write", &file("warm.test.yaml")]);
+    assert!(status == Some(1) && said.contains("the array has 2 items"), "{status:?} {said}");
+    assert_eq!(policy(&["test", &file("warm.test.yaml")]).0, Some(1), "it fails as long as the policy does");
+    std::fs::write(file("warm.rhai"), FAILS.replace("names[2]", "names[1]")).expect("written");
+    let (status, said) = search(&[]);
+    assert_eq!(status, Some(0), "{said}");
 }

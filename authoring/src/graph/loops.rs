@@ -30,7 +30,7 @@ pub(super) fn findings(sources: &Sources, surveys: &[(&PolicySource, Survey)], w
     }
     if let Some(metrics) = &sources.metrics {
         for (source, survey) in surveys {
-            found.extend(unread(source, survey, |metric| metrics.contains(metric) || signals().contains_key(metric)));
+            found.extend(unread(source, survey, |metric| metrics.contains(metric)));
         }
     }
     found
@@ -67,7 +67,10 @@ fn unread(source: &PolicySource, survey: &Survey, is_known: impl Fn(&str) -> boo
     let mut seen = std::collections::BTreeSet::new();
     let all = reads.chain(each).filter(|(metric, _)| !is_known(metric) && seen.insert(metric.clone()));
     all.map(|(metric, place)| {
-        Finding::warning("undelivered-metric", &source.path, place, format!("no sensor delivers `{metric}`: the policy cannot act on it"))
+        // The vocabulary is for any lab; not every lab has all of it.
+        let severity = if signals().contains_key(metric.as_str()) { Severity::Note } else { Severity::Warning };
+        let message = format!("no sensor delivers `{metric}`: what is wished because of it is never wished");
+        Finding::new(severity, "not-delivered", &source.path, place, message)
     })
     .collect()
 }

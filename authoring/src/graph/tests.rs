@@ -69,8 +69,17 @@ fn what_can_never_be_wished_and_what_is_claimed_wrongly_is_found() {
     assert_eq!(codes(&of(&[("elsewhere", elsewhere.into())])), ["claim-not-moved"]);
     let inside = fan("t.held_above(60, \"5m\")", "exec.fan", "t.below(70).within(\"5m\")", "cooldown: \"1h\"");
     assert_eq!(codes(&of(&[("inside", inside)])), ["claim-inside-trigger"]);
+    let known = Some(["node_up".to_owned()].into());
+    let policies = vec![source("odd", &never_read()), source("asleep", asleep)];
+    let loops = analyse(&Sources { policies, metrics: known, ..Sources::default() });
+    assert_eq!(codes(&loops), ["claim-against-effect", "not-delivered"], "{:?}", loops.findings);
     let twice = fan("t.held_above(60, \"5m\")", "exec.fan", "t.below(50).within(\"5m\")", "cooldown: \"1h\"");
     assert_eq!(codes(&of(&[("one", twice.clone()), ("two", twice)])), ["double-wish"]);
+}
+
+/// A policy that reads what nobody delivers.
+fn never_read() -> String {
+    "fn policy() { #{ for_each: series(\"odd_metric\") } }\nfn evaluate(odd) { if odd.last() > 1 { propose(notify(\"odd\")).because(\"x\"); } }".into()
 }
 
 #[test]

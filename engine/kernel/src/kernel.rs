@@ -4,8 +4,8 @@
 //! below `kernel/`, one subject each. An editor breaks this by changing durable state without a record: whatever must survive a
 //! restart goes through [`Kernel::record`], which shows it to the ledger and queues it in one step.
 
-mod asking;
 mod acting;
+mod asking;
 mod claims;
 mod evaluating;
 mod loading;

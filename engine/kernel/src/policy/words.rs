@@ -3,8 +3,8 @@
 //! No message of the engine itself is ever shown: it knows neither series nor readings. An editor breaks this by passing one on
 //! (`unread` is for what this version of the engine cannot say).
 
-use super::manual::ENTRIES;
 use super::diagnose::PolicyError;
+use super::manual::ENTRIES;
 use rhai::{EvalAltResult, LexError, ParseErrorType};
 
 /// What is wrong, and what to do.

@@ -326,6 +326,13 @@ impl Index {
         Some(self.symbols.text(pair[1]))
     }
 
+    /// The metrics of all series that are kept, in order.
+    pub fn metrics(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.by_metric.keys().map(|metric| self.symbols.text(*metric).to_string()).collect();
+        names.sort_unstable();
+        names
+    }
+
     /// Live series that a selector selects, in order of their keys.
     pub fn select(&self, selector: &Selector) -> Vec<SeriesRef> {
         let mut slots = self.candidates(selector);

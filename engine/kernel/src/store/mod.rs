@@ -208,6 +208,11 @@ impl Store {
         &self.settings
     }
 
+    /// The metrics' names of all series that are kept, in order. Costs as much as there are metrics, not series.
+    pub fn metrics(&self) -> Vec<String> {
+        self.index.metrics()
+    }
+
     /// Live series (with a sample within the retention) that the selector selects, in order of their keys.
     pub fn select(&self, selector: &Selector) -> Vec<SeriesRef> {
         self.index.select(selector)

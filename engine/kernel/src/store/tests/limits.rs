@@ -22,6 +22,7 @@ fn selection_is_ordered_by_key_and_live_only() {
     let (appended, _) = append(&mut store, &obs);
     assert!(appended.index_changed && store.index_generation() != generation);
     assert_eq!(keys(&store, "{__name__=~\".+\"}"), ["a{x=\"1\"}", "a{x=\"1\",y=\"1\"}", "b", "b{x=\"10\"}", "b{x=\"2\"}"]);
+    assert_eq!(store.metrics(), ["a", "b"], "what never had a sample is not there");
     assert_eq!(keys(&store, "b{x=~\"1.*|\"}"), ["b", "b{x=\"10\"}"]);
     let series = store.find(&key_of("a{x=\"1\"}")).unwrap();
     assert_eq!((store.label(series, "x"), store.label(series, "y"), store.label(series, "__name__")), (Some("1"), None, Some("a")));
