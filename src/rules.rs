@@ -3,10 +3,12 @@
 //! Without a policy folder the shipped policies are used; they are part of the binary. What is broken is loaded all the same: the
 //! kernel refuses it with its reasons and keeps what it had, so that the refusal is in the journal.
 
+use crate::cli::with_big_stack;
 use crate::config::{Config, Outside};
 use crate::own_base;
 use anyhow::Context;
 use homeostat_authoring::twin::SUFFIX;
+use homeostat_kernel::Kernel;
 use homeostat_model::rules::OwnBase;
 use homeostat_model::{ActuatorSpec, Autonomy, PolicyId, PolicyOverride, PolicySource, RuleSet};
 use std::collections::BTreeMap;
@@ -40,22 +42,30 @@ pub fn policies(config: &Config) -> anyhow::Result<Vec<PolicySource>> {
     Ok(sources)
 }
 
-/// The policies that run beside live ones and never act.
+/// The policies that run beside live ones and never act. One that is broken, or has no live one to run beside, is left out with a
+/// warning: a rule set with a broken policy is refused as a whole, and what never acts must not keep out what does.
 fn candidates(dir: &Path, overrides: &BTreeMap<PolicyId, PolicyOverride>, live: &[PolicySource]) -> anyhow::Result<Vec<PolicySource>> {
-    let mut found = folder(dir, overrides)?;
-    for candidate in &mut found {
+    let mut sound = Vec::new();
+    for mut candidate in folder(dir, overrides)? {
+        let path = candidate.path.clone();
         let Some(twin) = live.iter().find(|policy| policy.id == candidate.id) else {
             let names = live.iter().map(|policy| policy.id.as_str()).collect::<Vec<_>>().join(", ");
-            anyhow::bail!(
-                "the candidate {} has no policy `{}` to run beside (there are: {names}); to try a new policy, put it among the others with `autonomy: \"shadow\"`",
-                candidate.path,
+            tracing::warn!(
+                "The candidate {path} is left out: there is no policy `{}` to run beside (there are: {names}). To try a new policy, put it among the others with `autonomy: \"shadow\"`.",
                 candidate.id
             );
+            continue;
         };
         candidate.overrides = PolicyOverride { autonomy: Some(Autonomy::Shadow), ..twin.overrides.clone() };
         candidate.id = PolicyId::from(format!("{}{SUFFIX}", candidate.id).as_str());
+        let alone = RuleSet { policies: vec![candidate], ..RuleSet::default() };
+        let checked = with_big_stack(|| Kernel::new(alone.store.clone()).check(&alone).map(drop))?;
+        match checked {
+            Ok(()) => sound.extend(alone.policies),
+            Err(problems) => tracing::warn!("The candidate {path} is left out: it is broken.\n{}", problems.join("\n")),
+        }
     }
-    Ok(found)
+    Ok(sound)
 }
 
 fn folder(dir: &Path, overrides: &BTreeMap<PolicyId, PolicyOverride>) -> anyhow::Result<Vec<PolicySource>> {
@@ -129,4 +139,34 @@ pub fn rule_set_on(config: &Config, actuators: Vec<ActuatorSpec>, own_base: Vec<
 pub fn reread(path: Option<&Path>, actuators: Vec<ActuatorSpec>, servers: &[(String, String)], data: &Path) -> anyhow::Result<RuleSet> {
     let config = Config::load(path, &Outside::real())?;
     rule_set(&config, actuators, servers, data)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What never acts must not keep out what does: the kernel refuses a rule set with a broken policy as a whole.
+    #[test]
+    fn a_candidate_that_is_broken_or_alone_is_left_out_and_a_sound_one_only_watches() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (live, beside) = (folder.path().join("live"), folder.path().join("beside"));
+        let sound = r#"fn policy() { #{ for_each: series("a"), autonomy: "auto" } } fn evaluate(s) {}"#;
+        for (dir, name, text) in [
+            (&live, "one", sound),
+            (&live, "two", sound),
+            (&beside, "one", sound),
+            (&beside, "two", "fn policy( {"),
+            (&beside, "three", sound),
+        ] {
+            std::fs::create_dir_all(dir).expect("a folder");
+            std::fs::write(dir.join(format!("{name}.rhai")), text).expect("written");
+        }
+        let mut config = Config::default();
+        (config.policies.dir, config.policies.candidates) = (Some(live), Some(beside));
+        let loaded = policies(&config).expect("the sound ones are loaded");
+        let names: Vec<&str> = loaded.iter().map(|policy| policy.id.as_str()).collect();
+        assert_eq!(names, ["one", "two", "one.candidate"]);
+        assert_eq!(loaded[2].overrides.autonomy, Some(Autonomy::Shadow));
+        assert_eq!(loaded[0].overrides.autonomy, None);
+    }
 }

@@ -104,7 +104,7 @@ pub struct PoliciesConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dir: Option<PathBuf>,
     /// A folder with candidates: `x.rhai` runs beside the policy `x` as `x.candidate`, on the same data and with the same changes, and
-    /// never acts. `homeostat policy compare x` tells what both wished.
+    /// never acts; one that is broken is left out with a warning. `homeostat policy compare x` tells what both wished.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub candidates: Option<PathBuf>,
     /// Changes by policy name (the file's name without `.rhai`).
