@@ -105,19 +105,7 @@ fn own(policies: &[PolicySource]) -> anyhow::Result<Vec<Looked>> {
 
 /// Files as given, and what stands in given folders.
 fn given(paths: &[PathBuf], policies: &[PolicySource]) -> anyhow::Result<Vec<Looked>> {
-    let mut files = Vec::new();
-    for path in paths {
-        if !path.is_dir() {
-            files.push(path.clone());
-            continue;
-        }
-        let entries = std::fs::read_dir(path).with_context(|| format!("the folder {} cannot be read", path.display()))?;
-        let found = entries.filter_map(|entry| entry.ok().map(|entry| entry.path()));
-        files.extend(found.filter(|path| [".rhai", ".test.yaml"].iter().any(|ending| path.to_string_lossy().ends_with(ending))));
-    }
-    files.sort();
-    files.dedup();
-    files.iter().map(|path| read(path, policies)).collect()
+    super::files(paths, &[".rhai", ".test.yaml"])?.iter().map(|path| read(path, policies)).collect()
 }
 
 /// A file, with what the configuration changes in the policy of this name.

@@ -70,19 +70,7 @@ pub(super) async fn lint(place: Place, args: &LintArgs, json: bool) -> Ended {
 
 /// Files as given, and the policies of given folders.
 fn given(paths: &[PathBuf], configured: &[PolicySource]) -> anyhow::Result<Vec<PolicySource>> {
-    let mut files = Vec::new();
-    for path in paths {
-        if !path.is_dir() {
-            files.push(path.clone());
-            continue;
-        }
-        let entries = std::fs::read_dir(path).with_context(|| format!("the folder {} cannot be read", path.display()))?;
-        let found = entries.filter_map(|entry| entry.ok().map(|entry| entry.path()));
-        files.extend(found.filter(|path| path.extension().is_some_and(|ending| ending == "rhai")));
-    }
-    files.sort();
-    files.dedup();
-    files.iter().map(|path| super::fuzz::source(path, configured)).collect()
+    super::files(paths, &[".rhai"])?.iter().map(|path| super::fuzz::source(path, configured)).collect()
 }
 
 fn effects(path: &Path) -> anyhow::Result<Declared> {

@@ -19,8 +19,10 @@ mod watch;
 use crate::cli::place::Place;
 use crate::cli::{Ended, Exit, configured, show};
 use crate::rules;
+use anyhow::Context;
 use args::PolicyCommand;
 use serde_json::json;
+use std::path::PathBuf;
 
 /// `homeostat policy …`
 ///
@@ -57,4 +59,21 @@ fn list_policies(place: Place, json: bool) -> Ended {
         );
     }
     Ok(Exit::Ok)
+}
+
+/// Files as given, and those of given folders whose names end in one of these, in order and each once.
+fn files(paths: &[PathBuf], endings: &[&str]) -> anyhow::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for path in paths {
+        if !path.is_dir() {
+            files.push(path.clone());
+            continue;
+        }
+        let entries = std::fs::read_dir(path).with_context(|| format!("the folder {} cannot be read", path.display()))?;
+        let found = entries.filter_map(|entry| entry.ok().map(|entry| entry.path()));
+        files.extend(found.filter(|path| endings.iter().any(|ending| path.to_string_lossy().ends_with(ending))));
+    }
+    files.sort();
+    files.dedup();
+    Ok(files)
 }

@@ -21,17 +21,11 @@ pub(super) struct Asked {
 
 /// The tests of given files and folders; a policy stands for its test.
 pub(super) fn test_files(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for path in paths {
-        if !path.is_dir() {
-            let is_policy = path.extension().is_some_and(|ending| ending == "rhai");
-            files.push(if is_policy { path.with_extension("test.yaml") } else { path.clone() });
-            continue;
-        }
-        let entries = std::fs::read_dir(path).with_context(|| format!("the folder {} cannot be read", path.display()))?;
-        let found = entries.filter_map(|entry| entry.ok().map(|entry| entry.path()));
-        files.extend(found.filter(|path| path.to_string_lossy().ends_with(".test.yaml")));
-    }
+    let beside = |path: &PathBuf| {
+        if path.extension().is_some_and(|ending| ending == "rhai") { path.with_extension("test.yaml") } else { path.clone() }
+    };
+    let mut files: Vec<PathBuf> = super::files(paths, &[".test.yaml"])?.iter().map(beside).collect();
+    // A policy and its test may both have been named.
     files.sort();
     files.dedup();
     anyhow::ensure!(!files.is_empty(), "there is no `*.test.yaml`; name files or folders");
