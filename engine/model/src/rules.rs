@@ -2,8 +2,8 @@
 //! plain data that the journal keeps.
 
 use crate::{
-    ActuatorSpec, Arg, BlastSettings, Calendar, Class, DayBudget, Floor, Playbook, PolicyId, Rung, Span, StormSettings, Target,
-    TopologySettings, WitnessSettings,
+    ActuatorSpec, Arg, BlastSettings, Calendar, Class, DayBudget, EarnedSettings, Floor, Playbook, PolicyId, Rung, Span, StormSettings,
+    Target, TopologySettings, WitnessSettings,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -131,6 +131,8 @@ pub struct ArbiterSettings {
     pub storm: StormSettings,
     /// What is tried before what.
     pub ladder: Vec<Rung>,
+    /// How autonomy is earned.
+    pub earned: EarnedSettings,
 }
 
 impl Default for ArbiterSettings {
@@ -166,6 +168,7 @@ impl Default for ArbiterSettings {
             witnesses: WitnessSettings::default(),
             storm: StormSettings::default(),
             ladder: Vec::new(),
+            earned: EarnedSettings::default(),
         }
     }
 }
