@@ -46,7 +46,7 @@ pub use plug::{Actuator, ActuatorSpec, ArgKind, ArgSpec, BoxFuture, Cost, Planne
 pub use proposal::{Claim, ClaimSubject, Origin, Proposal, Relation};
 pub use record::{Closing, Entry, EntryBody, Judgement, Note, Notice, NoticeKind, Record};
 pub use rules::{ArbiterSettings, Autonomy, PolicyOverride, PolicySource, RuleSet, StoreSettings};
-pub use score::{AutonomyMove, BeliefKey, DrillEnd, EarnedSettings, Effect, Finding, LadderKey, MoveCause, Natural, Response, Score};
+pub use score::{AutonomyMove, BeliefKey, DrillEnd, EarnedSettings, Effect, Finding, LadderKey, MoveCause, Natural, Response, Score, Trip};
 pub use secret::{Secret, VaultRef, read_vault_with};
 pub use series::{Labels, SeriesKey};
 pub use time::{Span, Time};

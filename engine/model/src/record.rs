@@ -1,7 +1,9 @@
 //! The journal's right column: effects as plain data. A record read back from the journal can be explained and folded into state,
 //! never dispatched: only the arbiter's own type can be (`homeostat_kernel::effect::Effect`).
 
-use crate::{Action, ActionId, Evidence, PolicyId, Proposal, Receipt, Ruling, RunMove, Target, Time};
+use crate::{
+    Action, ActionId, AutonomyMove, DrillEnd, Evidence, PolicyId, Proposal, Receipt, Ruling, RunMove, Score, Target, Time, Trip, Verb,
+};
 use serde::{Deserialize, Serialize};
 
 /// How a claim turned out.
@@ -67,6 +69,9 @@ pub enum Note {
     PoliciesLoaded {
         /// Names and digests.
         policies: Vec<(PolicyId, String)>,
+        /// What can be done, with a digest of how; what was learned of a verb is forgotten when its digest changes.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        verbs: Vec<(Verb, String)>,
     },
     /// An evaluation failed (not: was undetermined). Noted when it begins and when it ends.
     EvaluationFault {
@@ -189,6 +194,19 @@ pub enum Record {
         /// How it turned out.
         judgement: Judgement,
     },
+    /// What an action really did.
+    Scored {
+        /// The action.
+        action: ActionId,
+        /// What.
+        score: Box<Score>,
+    },
+    /// A policy has earned or lost a step of autonomy.
+    Autonomy(Box<AutonomyMove>),
+    /// A drill has ended.
+    Drilled(Box<DrillEnd>),
+    /// Actions on a target go round in circles.
+    Tripped(Trip),
     /// People should hear this.
     Announce(Notice),
     /// Worth remembering.
@@ -207,6 +225,10 @@ impl Record {
             Record::Settled { .. } => "settled",
             Record::Closed { .. } => "closed",
             Record::Judged { .. } => "judged",
+            Record::Scored { .. } => "scored",
+            Record::Autonomy(_) => "autonomy",
+            Record::Drilled(_) => "drilled",
+            Record::Tripped(_) => "tripped",
             Record::Announce(_) => "announce",
             Record::Noted(_) => "noted",
         }
@@ -220,12 +242,13 @@ impl Record {
             | Record::Revert { action, .. }
             | Record::Closed { action, .. }
             | Record::Settled { action, .. }
-            | Record::Judged { action, .. } => Some(*action),
+            | Record::Judged { action, .. }
+            | Record::Scored { action, .. } => Some(*action),
             Record::Run { run, .. } => Some(*run),
             Record::Act { action, .. } => Some(action.id),
             Record::Announce(notice) => notice.action,
             Record::Noted(Note::Withdrawn { action, .. }) => Some(*action),
-            Record::Noted(_) => None,
+            Record::Autonomy(_) | Record::Drilled(_) | Record::Tripped(_) | Record::Noted(_) => None,
         }
     }
 
@@ -234,6 +257,8 @@ impl Record {
         match self {
             Record::Ruled { proposal, .. } => Some(&proposal.target),
             Record::Act { action, .. } => Some(&action.target),
+            Record::Drilled(end) => Some(&end.target),
+            Record::Tripped(trip) => Some(&trip.target),
             _ => None,
         }
     }

@@ -226,6 +226,19 @@ pub struct DrillEnd {
     pub text: String,
 }
 
+/// Actions on one target that go to and fro in a regular rhythm: the loop chases its own effect.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trip {
+    /// The target.
+    pub target: Target,
+    /// The two verbs, or the one whose argument goes up and down.
+    pub verbs: (Verb, Verb),
+    /// The rhythm.
+    pub period: Span,
+    /// In words.
+    pub text: String,
+}
+
 /// How autonomy is earned.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -240,8 +253,6 @@ pub struct EarnedSettings {
     pub days_min: u32,
     /// Harm with at least this certainty (0 to 1) costs one step.
     pub harm_certainty: f64,
-    /// What was learned counts half after this long.
-    pub half_life: Span,
     /// Without anything shown for this long, one step down.
     pub expires_after: Span,
     /// Effects smaller than this share of the way to the claim's threshold do not matter.
@@ -256,7 +267,6 @@ impl Default for EarnedSettings {
             lower_bound_min: 0.6,
             days_min: 3,
             harm_certainty: 0.95,
-            half_life: Span::from_hours(24 * 60),
             expires_after: Span::from_hours(24 * 90),
             matters_share: 0.1,
         }

@@ -273,6 +273,15 @@ impl<'a> Window<'a> {
         }
     }
 
+    /// The window's samples, oldest first; none where nothing can be read.
+    pub fn samples(&self) -> Vec<(Time, f64)> {
+        let mut all = All(Vec::new(), |time, value| (Time(time), value));
+        if self.fold(&mut all).is_err() {
+            all.0.clear();
+        }
+        all.0
+    }
+
     /// The newest sample in the window, whatever its age (`last_over_time`).
     pub fn last(&self) -> Read {
         self.over(Edges::default(), |edges| (edges.count > 0).then_some(edges.last.1))
