@@ -1,0 +1,269 @@
+//! What explains the series: an intercept, its siblings' common movement, its own last days at the same time of day, and a slope.
+//!
+//! Siblings enter as one column: their movements, each weighted by how well it went along before the sending (the first component of
+//! partial least squares), never negatively; so a sibling that moved otherwise has no say, and eight cannot fit noise better than one.
+//! The series' own last two days enter as one column too. Both, and the series, are centred and brought to unit deviation by what was
+//! seen before the sending alone.
+//!
+//! Deliberately absent: the fit itself ([`super::forecast`]). An editor breaks this by letting rows after the sending into a weight.
+
+use super::buckets::{AFTER_MAX, Grid, Means, ROWS_MAX};
+use super::forecast::Forecast;
+use super::{CONTROLS_MAX, Gap, Question};
+
+/// Intercept, siblings, days, slope and the series itself.
+pub(super) const COLUMNS: usize = 5;
+/// The series' own column.
+pub(super) const SERIES: usize = 4;
+const SIBLINGS: usize = 1;
+const DAYS: usize = 2;
+/// The slope stands last of what explains, so that the fit without it is the same fit, one row shorter.
+pub(super) const SLOPE: usize = 3;
+/// Days looked back.
+const DAYS_MAX: usize = 2;
+const DAY_SECONDS: f64 = 86_400.0;
+/// A column is used if so much of it was seen, before and after.
+const SEEN_SHARE: f64 = 0.7;
+/// Residuals beyond so many deviations are clipped …
+const CLIP: f64 = 5.0;
+/// … except in so many last means before the sending: they say where the way back to the mean begins.
+const NEVER_CLIPPED: usize = 4;
+
+/// One row: its values and how many widths it lies after the row before.
+#[derive(Copy, Clone, Debug)]
+pub(super) struct Row {
+    /// Intercept, siblings, days, slope, series.
+    pub(super) values: [f64; COLUMNS],
+    /// Widths since the last row that was seen.
+    pub(super) steps: f64,
+}
+
+/// All rows that were seen.
+#[derive(Clone, Debug)]
+pub(super) struct Table {
+    rows: Vec<Row>,
+    before: usize,
+    centre: f64,
+    scale: f64,
+    observed: f64,
+    /// Noise below this (in the table's own unit) is not believed.
+    pub(super) floor: f64,
+    /// Siblings in it.
+    pub(super) controls: u32,
+    /// Days in it.
+    pub(super) days: u32,
+    /// Widths of the judged time with its dead time: how far placebo dates are apart.
+    pub(super) horizon: f64,
+    /// Means in the judged time, seen or not.
+    pub(super) after_all: usize,
+}
+
+impl Table {
+    /// The question's rows.
+    pub(super) fn fill(question: &Question<'_>, grid: &Grid) -> Result<Table, Gap> {
+        let mut target = Means::new();
+        grid.means(question.target, 0.0, &mut target);
+        grid.holes(&target)?;
+        let (mut siblings, mut days) = ([0.0; ROWS_MAX], [0.0; ROWS_MAX]);
+        let standard = Standard::of(grid, &target.value, &target.count);
+        let day_count = day_column(question, grid, &mut days);
+        let controls = sibling_column(question, grid, &target, &standard, &mut siblings);
+        let scale = if standard.deviation > 0.0 { standard.deviation } else { question.matters };
+        if !(scale.is_finite() && standard.mean.is_finite()) {
+            return Err(Gap::Range);
+        }
+        let mut rows = Vec::with_capacity(grid.rows());
+        let (mut last, mut before) = (0.0, 0);
+        let past = grid.before as f64 * grid.width;
+        for row in 0..grid.rows() {
+            if target.count[row] == 0.0 {
+                continue;
+            }
+            let place = if row < grid.before { row as f64 } else { (row - 1) as f64 + grid.gap() };
+            let slope = 3.46 * (target.at[row] / past + 0.5);
+            let value = (target.value[row] - standard.mean) / scale;
+            rows.push(Row { values: [1.0, siblings[row], days[row], slope, value], steps: place - last });
+            last = place;
+            before += usize::from(row < grid.before);
+        }
+        let observed = rows[before..].iter().map(|row| row.values[SERIES]).sum::<f64>() / (rows.len() - before) as f64;
+        let mut table = Table {
+            rows,
+            before,
+            centre: standard.mean,
+            scale,
+            observed,
+            floor: 0.05 * question.matters / scale,
+            controls,
+            days: day_count,
+            horizon: grid.gap() + grid.after as f64,
+            after_all: grid.after,
+        };
+        table.clip();
+        Ok(table)
+    }
+
+    /// Rows before the sending.
+    pub(super) fn past(&self) -> &[Row] {
+        &self.rows[..self.before]
+    }
+
+    /// Rows of the judged time.
+    pub(super) fn judged(&self) -> &[Row] {
+        &self.rows[self.before..]
+    }
+
+    /// Means before.
+    pub(super) fn seen_before(&self) -> usize {
+        self.before
+    }
+
+    /// Means after.
+    pub(super) fn seen_after(&self) -> usize {
+        self.rows.len() - self.before
+    }
+
+    /// The mean that came, in the series' unit.
+    pub(super) fn observed(&self) -> f64 {
+        self.centre + self.scale * self.observed
+    }
+
+    /// A forecast in the series' unit.
+    pub(super) fn in_units(&self, forecast: &Forecast, widened: f64) -> Forecast {
+        Forecast { mean: self.centre + self.scale * forecast.mean, scale: self.scale * forecast.scale * widened, freedom: forecast.freedom }
+    }
+
+    /// Clips what lies far outside of everything else, except just before the sending.
+    fn clip(&mut self) {
+        let count = self.before;
+        let mut sizes = [0.0; ROWS_MAX];
+        let mut sorted = [0.0; ROWS_MAX];
+        for (row, value) in self.rows[..count].iter().enumerate() {
+            sorted[row] = value.values[SERIES];
+        }
+        let median = middle(&mut sorted[..count]);
+        for (row, value) in self.rows[..count].iter().enumerate() {
+            sizes[row] = (value.values[SERIES] - median).abs();
+        }
+        sorted[..count].copy_from_slice(&sizes[..count]);
+        let limit = CLIP * 1.4826 * middle(&mut sorted[..count]);
+        if limit <= 0.0 {
+            return;
+        }
+        for row in &mut self.rows[..count.saturating_sub(NEVER_CLIPPED)] {
+            let value = &mut row.values[SERIES];
+            *value = value.clamp(median - limit, median + limit);
+        }
+    }
+}
+
+/// The middle value; reorders.
+fn middle(values: &mut [f64]) -> f64 {
+    let middle = values.len() / 2;
+    *values.select_nth_unstable_by(middle, f64::total_cmp).1
+}
+
+/// Mean and deviation over what was seen before the sending.
+struct Standard {
+    mean: f64,
+    deviation: f64,
+}
+
+impl Standard {
+    fn of(grid: &Grid, values: &[f64; ROWS_MAX], counts: &[f64; ROWS_MAX]) -> Standard {
+        let seen = || (0..grid.before).filter(|row| counts[*row] > 0.0).map(|row| values[row]);
+        let count = seen().count() as f64;
+        let mean = seen().sum::<f64>() / count;
+        let variance = seen().map(|value| (value - mean) * (value - mean)).sum::<f64>() / count;
+        // Differences that only rounding made are none.
+        let deviation = if variance.sqrt() > 1e-9 * mean.abs() { variance.sqrt() } else { 0.0 };
+        Standard { mean, deviation }
+    }
+}
+
+/// Centres a column and brings it to unit deviation by its rows before the sending; false if it never moved.
+fn standardise(grid: &Grid, values: &mut [f64; ROWS_MAX]) -> bool {
+    let standard = Standard::of(grid, values, &[1.0; ROWS_MAX]);
+    if standard.deviation <= 0.0 || !standard.deviation.is_finite() {
+        return false;
+    }
+    for value in &mut values[..grid.rows()] {
+        *value = (*value - standard.mean) / standard.deviation;
+    }
+    true
+}
+
+/// The siblings' common movement; returns how many took part.
+fn sibling_column(question: &Question<'_>, grid: &Grid, target: &Means, standard: &Standard, column: &mut [f64; ROWS_MAX]) -> u32 {
+    let mut taking_part = 0;
+    let mut means = Means::new();
+    if standard.deviation <= 0.0 {
+        return 0;
+    }
+    for control in question.controls.iter().take(CONTROLS_MAX) {
+        grid.means(control, 0.0, &mut means);
+        if !means.fill(0..grid.before, SEEN_SHARE) || !means.fill(grid.before..grid.rows(), SEEN_SHARE) {
+            continue;
+        }
+        if !standardise(grid, &mut means.value) {
+            continue;
+        }
+        let (mut along, mut seen) = (0.0, 0.0);
+        for row in (0..grid.before).filter(|row| target.count[*row] > 0.0) {
+            along += means.value[row] * (target.value[row] - standard.mean) / standard.deviation;
+            seen += 1.0;
+        }
+        // A correlation that chance alone makes has no weight.
+        let weight = along / seen - 1.0 / f64::sqrt(seen);
+        if weight > 0.0 {
+            taking_part += 1;
+            for row in 0..grid.rows() {
+                column[row] += weight * means.value[row];
+            }
+        }
+    }
+    if taking_part > 0 && !standardise(grid, column) {
+        column.fill(0.0);
+        return 0;
+    }
+    taking_part
+}
+
+/// The series' own last days at the same time of day; returns how many days took part.
+fn day_column(question: &Question<'_>, grid: &Grid, column: &mut [f64; ROWS_MAX]) -> u32 {
+    let mut taking_part = 0;
+    if question.target.first().is_none_or(|(at, _)| *at > -DAY_SECONDS) || grid.before as f64 * grid.width > DAY_SECONDS {
+        return 0;
+    }
+    let mut means = Means::new();
+    for day in 1..=DAYS_MAX {
+        grid.means(question.target, day as f64 * DAY_SECONDS, &mut means);
+        if means.fill(0..grid.before, SEEN_SHARE) && means.fill(grid.before..grid.rows(), SEEN_SHARE) {
+            taking_part += 1;
+            for row in 0..grid.rows() {
+                column[row] += means.value[row];
+            }
+        }
+    }
+    if taking_part == 0 {
+        return 0;
+    }
+    smooth(&mut column[..grid.rows()]);
+    if !standardise(grid, column) {
+        column.fill(0.0);
+        return 0;
+    }
+    taking_part
+}
+
+/// A running mean over five rows: a rhythm of a day is smooth, the noise of a past day is not the noise of today.
+fn smooth(values: &mut [f64]) {
+    let copy: Vec<f64> = values.to_vec();
+    for (row, value) in values.iter_mut().enumerate() {
+        let begin = row.saturating_sub(2);
+        let end = (row + 3).min(copy.len());
+        *value = copy[begin..end].iter().sum::<f64>() / (end - begin) as f64;
+    }
+}
+
+const _: () = assert!(SIBLINGS == 1 && DAYS == 2 && AFTER_MAX <= ROWS_MAX);
