@@ -24,6 +24,7 @@ pub mod rules;
 pub mod score;
 pub mod secret;
 pub mod series;
+pub mod tariff;
 pub mod time;
 pub mod topology;
 pub mod verdict;
@@ -49,6 +50,7 @@ pub use rules::{ArbiterSettings, Autonomy, PolicyOverride, PolicySource, RuleSet
 pub use score::{AutonomyMove, BeliefKey, DrillEnd, EarnedSettings, Effect, Finding, LadderKey, MoveCause, Natural, Response, Score, Trip};
 pub use secret::{Secret, VaultRef, read_vault_with};
 pub use series::{Labels, SeriesKey};
+pub use tariff::{MonthBudget, Tariff, TariffWindow};
 pub use time::{Span, Time};
 pub use topology::{Edge, HealthRule, Link, LinkRule, OwnerRule, Quorum, TopologySettings};
 pub use verdict::{Reason, Ruling, Stance, Verdict};

@@ -5,6 +5,7 @@
 //! or by judging an action by its actuator's own word.
 
 pub mod belief;
+pub mod books;
 pub mod cycle;
 pub mod dead_time;
 pub mod effect;
