@@ -13,6 +13,8 @@ use std::collections::BTreeMap;
 #[cfg(test)]
 mod tests;
 
+/// What was learned counts half after this long, unless the caller has a reason for another: 60 days.
+pub const HALF_LIFE: Span = Span::from_hours(24 * 60);
 /// Targets whose symptoms are counted one by one; the one not seen for the longest time makes room.
 pub const TARGETS_MAX: usize = 256;
 /// Distinct days that are kept; the oldest make room, but stay counted.

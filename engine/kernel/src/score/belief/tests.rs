@@ -3,7 +3,6 @@ use super::*;
 use proptest::prelude::*;
 
 const DAY: Span = Span::from_hours(24);
-const HALF_LIFE: Span = Span::from_hours(24 * 60);
 const FOREVER: Span = Span::ZERO;
 
 fn at_day(day: i64) -> Time {
