@@ -217,7 +217,9 @@ pub fn next(standing: &Standing, evidence: &Evidence, ceiling: Autonomy, setting
     let from = standing.level.min(ceiling);
     match evidence.shown {
         Shown::Changed => return changed(&noted, ceiling, settings),
-        Shown::Score { finding, p_harmed } if is_harm(finding, p_harmed, settings) => return harmed(from, finding, p_harmed, settings),
+        Shown::Score { finding, p_harmed } if is_harm(finding, p_harmed, settings) => {
+            return harmed(standing.level, from, finding, p_harmed, settings);
+        }
         _ => {}
     }
     sunk(&noted, evidence, from)
@@ -253,9 +255,12 @@ fn changed(noted: &Standing, ceiling: Autonomy, settings: &EarnedSettings) -> Op
     })
 }
 
-/// One rung below what it could do.
-fn harmed(from: Autonomy, finding: Finding, p_harmed: f64, settings: &EarnedSettings) -> Option<Step> {
-    let to = below(from)?;
+/// One rung below what it could do; what a ceiling at shadow hides falls to shadow.
+fn harmed(level: Autonomy, from: Autonomy, finding: Finding, p_harmed: f64, settings: &EarnedSettings) -> Option<Step> {
+    let to = below(from).unwrap_or(Autonomy::Shadow);
+    if to == level {
+        return None;
+    }
     let certainty = settings.harm_certainty;
     let evidence = format!("one action was scored {finding}, harm with certainty {p_harmed:.2}; {certainty:.2} costs a step");
     Some(Step { to, cause: MoveCause::Harmed, evidence })

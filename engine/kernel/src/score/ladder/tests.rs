@@ -126,6 +126,9 @@ fn one_harm_costs_a_rung_and_what_was_shown() {
     // Under a ceiling the fall is from where it could go.
     let mut hidden = at_level(AUTO);
     assert_eq!(advance(&mut hidden, &seen(harm(), 0.9), Autonomy::Suggest, &settings, at_hour(1)).unwrap().to, Autonomy::Shadow);
+    let mut hidden = at_level(AUTO);
+    assert_eq!(advance(&mut hidden, &seen(harm(), 0.9), Autonomy::Shadow, &settings, at_hour(1)).unwrap().to, Autonomy::Shadow);
+    assert_eq!(hidden.level, Autonomy::Shadow);
 }
 
 #[test]
@@ -211,6 +214,20 @@ fn a_lock_holds_until_it_is_taken_away() {
     standing.locked_by = None;
     assert_eq!(standing.effective(AUTO), Autonomy::Veto);
     assert_eq!(advance(&mut standing, &seen(Shown::Nothing, 0.9), AUTO, &settings, at_hour(240)).unwrap().to, AUTO);
+}
+
+#[test]
+fn under_a_ceiling_at_shadow_wishes_are_what_is_shown() {
+    let (settings, mut standing) = (from_suggest(), at_level(Autonomy::Veto));
+    let wish = Shown::Wish { persisted: true };
+    advance(&mut standing, &seen(wish, 0.9), Autonomy::Shadow, &settings, at_hour(80 * 24));
+    assert_eq!((standing.wishes.yes, standing.persisted_since.count(), standing.level), (1.0, 1, Autonomy::Veto));
+    // Not silent for 90 days; and days of wishes lift nothing that must be earned by acting.
+    assert_eq!(advance(&mut standing, &seen(Shown::Nothing, 0.9), AUTO, &settings, at_hour(100 * 24)), None);
+    for day in 101..110 {
+        advance(&mut standing, &seen(wish, 0.9), Autonomy::Shadow, &settings, at_hour(day * 24));
+    }
+    assert_eq!(advance(&mut standing, &seen(Shown::Nothing, 0.9), AUTO, &settings, at_hour(110 * 24)), None);
 }
 
 /// What happens in a random story.
@@ -352,7 +369,7 @@ fn naive_step(class: Class, settings: &EarnedSettings, history: &[Entry], i: usi
         return (to != level).then_some((to, MoveCause::Changed));
     }
     if harms(now, settings) {
-        return (from > Autonomy::Shadow).then(|| (rung(-1).unwrap(), MoveCause::Harmed));
+        return (level > Autonomy::Shadow).then(|| (rung(-1).unwrap_or(Autonomy::Shadow), MoveCause::Harmed));
     }
     if owed && from > Autonomy::Suggest {
         return Some((Autonomy::Suggest, MoveCause::Drill));
@@ -413,8 +430,9 @@ proptest! {
             if let Some((to, _)) = entry.step {
                 prop_assert!(to <= entry.ceiling);
             }
-            if harms(entry, &settings) && before.min(entry.ceiling) > Autonomy::Shadow {
-                prop_assert!(entry.level_after < before.min(entry.ceiling));
+            if harms(entry, &settings) && before > Autonomy::Shadow {
+                prop_assert!(entry.level_after < before);
+                prop_assert!(entry.level_after < entry.ceiling || entry.ceiling == Autonomy::Shadow);
             }
         }
     }
