@@ -114,15 +114,16 @@ impl Grid {
     }
 }
 
-/// The usual distance of two samples: the median over at most 32 pairs spread over the past.
+/// The usual distance of two samples: the median over at most 32 places spread over the past.
 fn usual_step(past: &[(f64, f64)]) -> Option<f64> {
     let pairs = past.len().saturating_sub(1);
     let stride = pairs.div_ceil(32).max(1);
     let mut steps = [0.0; 32];
     let mut found = 0;
-    for at in (0..pairs).step_by(stride) {
-        let step = past[at + 1].0 - past[at].0;
-        if step > 0.0 && step.is_finite() {
+    for begin in (0..pairs).step_by(stride) {
+        // Values at the same moment have no distance.
+        let distances = (begin..(begin + stride).min(pairs)).map(|pair| past[pair + 1].0 - past[pair].0);
+        if let Some(step) = distances.into_iter().find(|step| *step > 0.0 && step.is_finite()) {
             steps[found] = step;
             found += 1;
         }

@@ -11,7 +11,7 @@
 //! What it cannot see: anything else that began in the judged time on this target alone; siblings which the action itself moves (it
 //! gives work away: leave those out); a rhythm longer than the past that it is given.
 //!
-//! Cost: bounded by 96 + 96 means, 13 kinds of memory, 8 siblings and 3 placebo dates, whatever comes in, plus one pass over the samples.
+//! Cost: bounded by 96 + 96 means, 12 kinds of memory, 8 siblings and 3 placebo dates, whatever comes in, plus one pass over the samples.
 //!
 //! Deliberately absent: fetching the window, choosing siblings, words for people. An editor breaks this by clipping the last values
 //! before the sending (they carry the regression to the mean), by letting missing means count as zero, or by letting values that came
@@ -174,7 +174,11 @@ pub fn estimate(question: &Question<'_>) -> Result<Estimate, Gap> {
         Better::Down => (p_down, p_up),
     };
     let expected = course.mean();
-    let (low, high) = (observed - course.quantile(0.975), observed - course.quantile(0.025));
+    let (lower, upper) = course.interval();
+    let (low, high) = (observed - upper, observed - lower);
+    if ![observed, expected, low, high, p_helped, p_harmed].iter().all(|number| number.is_finite()) {
+        return Err(Gap::Range);
+    }
     Ok(Estimate {
         effect: observed - expected,
         low,

@@ -62,12 +62,17 @@ impl Course {
         }
     }
 
-    /// The value that is not reached with the chance `share`.
-    pub(super) fn quantile(&self, share: f64) -> f64 {
-        let plain = self.forecast.mean + self.forecast.scale * self.standard.inverse_cdf(share);
-        let Some((_, level)) = self.healed else { return plain };
+    /// The interval that holds 95 % of it.
+    pub(super) fn interval(&self) -> (f64, f64) {
+        let half = self.forecast.scale * self.standard.inverse_cdf(0.975);
+        let (low, high) = (self.forecast.mean - half, self.forecast.mean + half);
+        let Some((_, level)) = self.healed else { return (low, high) };
         let way = level - self.forecast.mean;
-        let (mut low, mut high) = (plain + way.min(0.0), plain + way.max(0.0));
+        (self.quantile(0.025, low + way.min(0.0), low + way.max(0.0)), self.quantile(0.975, high + way.min(0.0), high + way.max(0.0)))
+    }
+
+    /// The value that is not reached with the chance `share`, between `low` and `high`.
+    fn quantile(&self, share: f64, mut low: f64, mut high: f64) -> f64 {
         for _ in 0..HALVINGS {
             let middle = 0.5 * (low + high);
             if self.below(middle) < share { low = middle } else { high = middle }

@@ -32,7 +32,7 @@ pub(super) fn check(table: &Table, fitted: &Fitted) -> Checked {
     let length = table.horizon.ceil() as usize;
     let judged = table.after_all;
     let skipped = length.saturating_sub(judged + 1);
-    let mut filter = Filter::new(fitted.memory);
+    let mut filter = Filter::new(&[fitted.memory], table.samples);
     let (mut dates, mut squares) = (0, 0.0);
     for (row, values) in past.iter().enumerate() {
         let left = past.len() - row;
@@ -42,7 +42,7 @@ pub(super) fn check(table: &Table, fitted: &Fitted) -> Checked {
             if let Some(first) = rows.first_mut() {
                 first.steps = past[row..=begin].iter().map(|row| row.steps).sum();
                 let came = rows.iter().map(|row| row.values[SERIES]).sum::<f64>() / rows.len() as f64;
-                let forecast = matched(&filter.forecast(&rows, table.floor));
+                let forecast = matched(&filter.forecast(0, &rows, table.floor));
                 let off = (came - forecast.mean) / forecast.scale;
                 if off.is_finite() {
                     dates += 1;

@@ -40,27 +40,49 @@ struct World {
     daily: f64,
     /// Deviation of what the siblings share.
     shared: f64,
+    /// Its memory over one minute.
+    shared_rho: f64,
     /// Share of samples missing; a tenth of the actions has a hole of 20 minutes too.
     missing: f64,
     /// The action is sent because a value crossed this many deviations.
     trigger: Option<f64>,
+    /// Share of samples that are wild: off by ten.
+    wild: f64,
+    /// Minutes between samples.
+    every: usize,
     /// Minutes of past.
     past: usize,
 }
 
-const PLAIN: World =
-    World { name: "white noise", rho: 0.0, white: 0.0, trend: 0.0, daily: 0.0, shared: 0.0, missing: 0.0, trigger: None, past: 240 };
+const PLAIN: World = World {
+    name: "white noise",
+    rho: 0.0,
+    white: 0.0,
+    trend: 0.0,
+    daily: 0.0,
+    shared: 0.0,
+    shared_rho: 0.98,
+    missing: 0.0,
+    trigger: None,
+    wild: 0.0,
+    every: 1,
+    past: 240,
+};
 
-const WORLDS: [World; 14] = [
+const WORLDS: [World; 18] = [
     PLAIN,
     World { name: "memory .5", rho: 0.5, ..PLAIN },
     World { name: "memory .8", rho: 0.8, ..PLAIN },
     World { name: "memory .95", rho: 0.95, ..PLAIN },
+    World { name: "memory .99", rho: 0.99, ..PLAIN },
+    World { name: "wild samples, memory .8", rho: 0.8, wild: 0.01, ..PLAIN },
+    World { name: "a sample in five minutes", rho: 0.9, white: 0.4, every: 5, ..PLAIN },
     World { name: "memory .9, measured with noise", rho: 0.9, white: 0.7, ..PLAIN },
     World { name: "trend, memory .8, 15 % missing", rho: 0.8, white: 0.3, trend: 3.0, missing: 0.15, ..PLAIN },
     World { name: "daily rhythm, two days known", rho: 0.8, white: 0.3, daily: 4.0, past: 3000, ..PLAIN },
     World { name: "daily rhythm, four hours known", rho: 0.8, white: 0.3, daily: 4.0, ..PLAIN },
     World { name: "siblings, memory .8, 10 % missing", rho: 0.8, white: 0.2, shared: 3.0, missing: 0.1, ..PLAIN },
+    World { name: "siblings move fast, crossing", rho: 0.8, white: 0.2, shared: 2.0, shared_rho: 0.7, trigger: Some(2.0), ..PLAIN },
     World { name: "crossing, memory .5", rho: 0.5, trigger: Some(2.0), ..PLAIN },
     World { name: "crossing, memory .8, noise", rho: 0.8, white: 0.5, trigger: Some(2.0), ..PLAIN },
     World { name: "crossing, memory .95, noise", rho: 0.95, white: 0.3, trigger: Some(1.7), missing: 0.1, ..PLAIN },
@@ -75,6 +97,7 @@ const WORLDS: [World; 14] = [
         missing: 0.2,
         trigger: Some(2.0),
         past: 3000,
+        ..PLAIN
     },
 ];
 
@@ -103,7 +126,7 @@ impl World {
     fn attempt(&self, truth: f64, chance: &mut Chance) -> Option<Case> {
         let length = self.past + WAIT_MINUTES + JUDGED_MINUTES + 1;
         let phase = chance.unit();
-        let shared = walk(0.98, length, chance);
+        let shared = walk(self.shared_rho, length, chance);
         let series = |chance: &mut Chance| -> Vec<f64> {
             let own = walk(self.rho, length, chance);
             let rhythm = |minute: usize| (std::f64::consts::TAU * (minute as f64 / 1440.0 + phase)).sin();
@@ -114,6 +137,7 @@ impl World {
                         + self.trend * minute as f64 / 240.0
                         + self.daily * rhythm(minute)
                         + self.shared * shared[minute]
+                        + if self.wild > 0.0 && chance.unit() < self.wild { 10.0 } else { 0.0 }
                 })
                 .collect()
         };
@@ -131,6 +155,7 @@ impl World {
         let hole = (chance.unit() < 0.1 && self.missing > 0.0).then(|| 30.0 + 150.0 * chance.unit());
         let mut cut = |values: &[f64], effect: f64| -> Vec<(f64, f64)> {
             (sent - self.past..=sent + JUDGED_MINUTES)
+                .filter(|minute| minute.abs_diff(sent).is_multiple_of(self.every))
                 .filter_map(|minute| {
                     let at = minute as f64 - sent as f64;
                     let lost = chance.unit() < self.missing || hole.is_some_and(|hole| at > -hole && at < 20.0 - hole);
