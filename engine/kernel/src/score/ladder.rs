@@ -19,7 +19,7 @@
 //! Deliberately absent: beliefs (the caller gives the bound), journal and clock. An editor breaks this by letting anything rise on what
 //! was not shown since the last step, by clearing days without a step's day being spent, or by judging harm after expiry.
 
-use super::belief::{Days, HALF_LIFE, Tally, day_of};
+use super::belief::{Days, Tally, day_of};
 use homeostat_model::{Autonomy, Class, EarnedSettings, Finding, MoveCause, Time};
 use serde::{Deserialize, Serialize};
 
@@ -46,7 +46,7 @@ pub struct Standing {
     /// Days (UTC) since the last step on which, in shadow, the symptom outlasted the claim's time, or a drill was passed.
     #[serde(default)]
     pub persisted_since: Days,
-    /// In shadow: symptoms that outlasted the claim's time (`yes`), and that went by themselves in it (`no`), with [`HALF_LIFE`].
+    /// In shadow: symptoms that outlasted the claim's time (`yes`), and that went by themselves in it (`no`), with [`EarnedSettings::half_life`].
     #[serde(default)]
     pub wishes: Tally,
     /// The day (UTC) of the last step or harm: this day and earlier ones count for nothing any more.
@@ -159,7 +159,7 @@ impl Standing {
             }
             Shown::Wish { persisted } if self.level.min(ceiling) == Autonomy::Shadow => {
                 let (yes, no) = if persisted { (1.0, 0.0) } else { (0.0, 1.0) };
-                noted.wishes.add(yes, no, at, HALF_LIFE);
+                noted.wishes.add(yes, no, at, settings.half_life);
                 if persisted {
                     day.map(|day| noted.persisted_since.insert(day));
                 }
@@ -299,7 +299,7 @@ fn earned(noted: &Standing, evidence: &Evidence, from: Autonomy, ceiling: Autono
         return None;
     }
     let (days, bound, what) = if from == Autonomy::Shadow {
-        let bound = noted.wishes.decayed(at, HALF_LIFE).lower_bound(BOUND_LEVEL);
+        let bound = noted.wishes.decayed(at, settings.half_life).lower_bound(BOUND_LEVEL);
         (noted.persisted_since.count(), bound, "in shadow the symptom outlasted the claim's time")
     } else {
         (noted.helped_since.count(), evidence.lower_bound, "helped")

@@ -3,6 +3,7 @@ use super::*;
 use proptest::prelude::*;
 
 const DAY: Span = Span::from_hours(24);
+const HALF_LIFE: Span = Span::from_hours(24 * 60);
 const FOREVER: Span = Span::ZERO;
 
 fn at_day(day: i64) -> Time {
@@ -236,7 +237,7 @@ proptest! {
         }
         let at = at_day(400);
         let (low, median, high) = (belief.lower_bound(at, level), belief.lower_bound(at, 0.5), belief.upper_bound(at, level));
-        prop_assert!(0.0 <= low && low <= median && median <= high && high <= 1.0);
+        prop_assert!(0.0 <= low && low <= median + 1e-12 && median <= high + 1e-12 && high <= 1.0);
         let weights = belief.weights(at);
         prop_assert!(weights.helped >= 0.0 && weights.harmed >= 0.0 && weights.neither >= -1e-12);
         prop_assert!(weights.helped + weights.harmed + weights.neither <= scores.len() as f64 + 1e-9);
@@ -249,6 +250,18 @@ proptest! {
         let x = beta_quantile(a, b, p);
         let got = Beta::new(a, b).unwrap().cdf(x);
         prop_assert!((got - p).abs() < 1e-6, "Beta({}, {}): {} instead of {}", a, b, got, p);
+    }
+
+    #[test]
+    fn quantiles_are_those_of_plain_bisection(a in 0.1f64..600.0, b in 0.1f64..600.0, p in 0.001f64..0.999) {
+        let beta = Beta::new(a, b).unwrap();
+        let (mut low, mut high) = (0.0, 1.0);
+        for _ in 0..53 {
+            let middle = 0.5 * (low + high);
+            if beta.cdf(middle) < p { low = middle } else { high = middle }
+        }
+        let got = beta_quantile(a, b, p);
+        prop_assert!((got - low).abs() < 1e-12, "Beta({}, {}) at {}: {} instead of {}", a, b, p, got, low);
     }
 
     #[test]

@@ -49,7 +49,7 @@ fn score(p_helped: f64, p_harmed: f64) -> Score {
 /// The number of the day, from 1, on which a policy that always helps reaches auto.
 fn days_to_auto(start: Autonomy, per_day: i64, p_helped: f64) -> i64 {
     let settings = EarnedSettings { start, ..EarnedSettings::default() };
-    let mut belief = Belief::new("1", HALF_LIFE);
+    let mut belief = Belief::new("1", settings.half_life);
     let mut standing = Standing::begin(Class::Reversible, AUTO, &settings, Time(0));
     for day in 0..100 {
         for turn in 0..per_day {
@@ -323,8 +323,11 @@ fn may_rise(class: Class, settings: &EarnedSettings, history: &[Entry], i: usize
     let now = &history[i];
     let from = level_before(class, settings, history, i).min(now.ceiling);
     // Days count from after the last line that took a step or spoiled what was shown before.
-    let spoiled = |e: &Entry| e.step.is_some() || harms(e, settings) || matches!(e.evidence.shown, Shown::DrillFailed | Shown::Changed);
-    let last = history[..i].iter().rposition(spoiled);
+    let spoils = |e: &Entry| harms(e, settings) || matches!(e.evidence.shown, Shown::DrillFailed | Shown::Changed);
+    if spoils(now) {
+        return false;
+    }
+    let last = history[..i].iter().rposition(|e| e.step.is_some() || spoils(e));
     let begin = last.map_or(0, |j| j + 1);
     let spent = last.map_or(i64::MIN, |j| history[j].at.0.div_euclid(DAY));
     let in_shadow = |k: usize| level_before(class, settings, history, k).min(history[k].ceiling) == Autonomy::Shadow;
@@ -341,7 +344,7 @@ fn may_rise(class: Class, settings: &EarnedSettings, history: &[Entry], i: usize
         let weight = |wanted: bool| -> f64 {
             (changed..=i)
                 .filter(|k| in_shadow(*k) && history[*k].evidence.shown == Shown::Wish { persisted: wanted })
-                .map(|k| 0.5f64.powf((now.at.0 - history[k].at.0) as f64 / HALF_LIFE.0 as f64))
+                .map(|k| 0.5f64.powf((now.at.0 - history[k].at.0) as f64 / settings.half_life.0 as f64))
                 .sum()
         };
         Tally { yes: weight(true), no: weight(false), at: now.at }.lower_bound(0.95)
@@ -458,7 +461,7 @@ proptest! {
         gaps in prop::collection::vec(1i64..60, 1..150),
     ) {
         let settings = EarnedSettings { start, ..EarnedSettings::default() };
-        let mut belief = Belief::new("1", HALF_LIFE);
+        let mut belief = Belief::new("1", settings.half_life);
         let mut standing = Standing::begin(Class::Reversible, AUTO, &settings, Time(0));
         let (mut at, mut harmed) = (Time(0), 0);
         for gap in gaps {
@@ -477,6 +480,18 @@ proptest! {
             prop_assert!(harmed < 2 || standing.level <= Autonomy::Suggest);
         }
     }
+}
+
+#[test]
+fn a_failed_drill_lifts_nothing_though_enough_was_shown_before() {
+    let (settings, mut standing) = (from_suggest(), at_level(Autonomy::Shadow));
+    standing.locked_by = Some("somebody".into());
+    for day in 0..9 {
+        advance(&mut standing, &seen(Shown::Wish { persisted: true }, 0.0), AUTO, &settings, at_hour(day * 24));
+    }
+    standing.locked_by = None;
+    assert_eq!(advance(&mut standing, &seen(Shown::DrillFailed, 0.9), AUTO, &settings, at_hour(240)), None);
+    assert_eq!(standing.persisted_since.count(), 0);
 }
 
 /// The stories above reach what they are about: without this, a property over stories that never rise would hold for nothing.
