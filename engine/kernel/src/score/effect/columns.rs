@@ -2,7 +2,8 @@
 //!
 //! Siblings enter as one column: their movements, each weighted by how well it went along before the sending (the first component of
 //! partial least squares), never negatively; so a sibling that moved otherwise has no say, and eight cannot fit noise better than one.
-//! The series' own last two days enter as one column too. Both are smoothed over five rows: what a sibling or a past day has for itself
+//! The series' own last two days enter as one column too, expected to repeat themselves. (A daily job of
+//! which nothing shows before the sending is expected only in part: the past days' noise speaks against repetition.) Both are smoothed over five rows: what a sibling or a past day has for itself
 //! is noise here, and noise in an explaining column makes its weight too small. Then a series that crossed a line on a common rise is
 //! expected to come back too early: over 2,000 crossings with two siblings the bias of the effect was 0.31 of the series' own deviation
 //! without smoothing and 0.02 with it. The price: siblings that share only movement faster than a row leave an interval about 15 %
@@ -18,10 +19,15 @@ use super::{CONTROLS_MAX, Gap, Question};
 pub(super) const COLUMNS: usize = 5;
 /// The series' own column.
 pub(super) const SERIES: usize = 4;
+/// The days' column.
+pub(super) const DAYS: usize = 2;
 /// The slope stands last of what explains, so that the fit without it is the same fit, one row shorter.
 pub(super) const SLOPE: usize = 3;
 /// Days looked back.
 const DAYS_MAX: usize = 2;
+/// A day repeats the last ones: their weight is 1, give or take a half, before anything was seen. That is a precision of 4 in squares of
+/// the series' unit.
+const REPEATS: f64 = 4.0;
 const DAY_SECONDS: f64 = 86_400.0;
 /// A column is used if so much of it was seen, before and after.
 const SEEN_SHARE: f64 = 0.7;
@@ -47,6 +53,9 @@ pub(super) struct Table {
     centre: f64,
     scale: f64,
     observed: f64,
+    rhythm: f64,
+    /// Prior precision of the days' weight, in units of the noise's variance.
+    pub(super) day_precision: f64,
     /// Noise below this (in the table's own unit) is not believed.
     pub(super) floor: f64,
     /// Samples that a mean usually holds; 64 stand for more.
@@ -69,12 +78,13 @@ impl Table {
         grid.holes(&target)?;
         let (mut siblings, mut days) = ([0.0; ROWS_MAX], [0.0; ROWS_MAX]);
         let standard = Standard::of(grid, &target.value, &target.count);
-        let day_count = day_column(question, grid, &mut days);
+        let (day_count, day_deviation) = day_column(question, grid, &mut days);
         let controls = sibling_column(question, grid, &target, &standard, &mut siblings);
         let scale = if standard.deviation > 0.0 { standard.deviation } else { question.matters };
         if !(scale.is_finite() && standard.mean.is_finite()) {
             return Err(Gap::Range);
         }
+        let repeated = day_deviation / scale;
         let mut rows = Vec::with_capacity(grid.rows());
         let (mut last, mut before) = (0.0, 0);
         let past = grid.before as f64 * grid.width;
@@ -84,18 +94,23 @@ impl Table {
             }
             let place = if row < grid.before { row as f64 } else { (row - 1) as f64 + grid.gap() };
             let slope = 3.46 * (target.at[row] / past + 0.5);
-            let value = (target.value[row] - standard.mean) / scale;
+            let value = (target.value[row] - standard.mean) / scale - repeated * days[row];
             rows.push(Row { values: [1.0, siblings[row], days[row], slope, value], steps: place - last });
             last = place;
             before += usize::from(row < grid.before);
         }
-        let observed = rows[before..].iter().map(|row| row.values[SERIES]).sum::<f64>() / (rows.len() - before) as f64;
+        let judged = &rows[before..];
+        let mean = |column: usize| judged.iter().map(|row| row.values[column]).sum::<f64>() / judged.len() as f64;
+        let rhythm = repeated * mean(DAYS);
+        let observed = mean(SERIES) + rhythm;
         let mut table = Table {
             rows,
             before,
             centre: standard.mean,
             scale,
             observed,
+            rhythm,
+            day_precision: if repeated > 0.0 { (REPEATS / (repeated * repeated)).min(1e6) } else { 1.0 },
             floor: 0.05 * question.matters / scale,
             samples: (grid.width / grid.step).round().clamp(1.0, 64.0),
             controls,
@@ -134,7 +149,11 @@ impl Table {
 
     /// A forecast in the series' unit.
     pub(super) fn in_units(&self, forecast: &Forecast, widened: f64) -> Forecast {
-        Forecast { mean: self.centre + self.scale * forecast.mean, scale: self.scale * forecast.scale * widened, freedom: forecast.freedom }
+        Forecast {
+            mean: self.centre + self.scale * (forecast.mean + self.rhythm),
+            scale: self.scale * forecast.scale * widened,
+            freedom: forecast.freedom,
+        }
     }
 
     /// Clips what lies far outside of everything else, except just before the sending.
@@ -185,16 +204,16 @@ impl Standard {
     }
 }
 
-/// Centres a column and brings it to unit deviation by its rows before the sending; false if it never moved.
-fn standardise(grid: &Grid, values: &mut [f64; ROWS_MAX]) -> bool {
+/// Centres a column and brings it to unit deviation by its rows before the sending; returns the deviation, 0 if it never moved.
+fn standardise(grid: &Grid, values: &mut [f64; ROWS_MAX]) -> f64 {
     let standard = Standard::of(grid, values, &[1.0; ROWS_MAX]);
     if standard.deviation <= 0.0 || !standard.deviation.is_finite() {
-        return false;
+        return 0.0;
     }
     for value in &mut values[..grid.rows()] {
         *value = (*value - standard.mean) / standard.deviation;
     }
-    true
+    standard.deviation
 }
 
 /// The siblings' common movement; returns how many took part.
@@ -209,7 +228,7 @@ fn sibling_column(question: &Question<'_>, grid: &Grid, target: &Means, standard
         if !means.fill(0..grid.before, SEEN_SHARE) || !means.fill(grid.before..grid.rows(), SEEN_SHARE) {
             continue;
         }
-        if !standardise(grid, &mut means.value) {
+        if standardise(grid, &mut means.value) == 0.0 {
             continue;
         }
         let (mut along, mut seen) = (0.0, 0.0);
@@ -229,21 +248,20 @@ fn sibling_column(question: &Question<'_>, grid: &Grid, target: &Means, standard
     if taking_part == 0 {
         return 0;
     }
-    // Apart: what siblings did after the sending must not reach the rows before it.
-    smooth(&mut column[..grid.before]);
-    smooth(&mut column[grid.before..grid.rows()]);
-    if !standardise(grid, column) {
+    smooth(grid, column);
+    if standardise(grid, column) == 0.0 {
         column.fill(0.0);
         return 0;
     }
     taking_part
 }
 
-/// The series' own last days at the same time of day; returns how many days took part.
-fn day_column(question: &Question<'_>, grid: &Grid, column: &mut [f64; ROWS_MAX]) -> u32 {
-    let mut taking_part = 0;
+/// The series' own last days at the same time of day; returns how many days took part, and
+/// the column's deviation in the series' unit.
+fn day_column(question: &Question<'_>, grid: &Grid, column: &mut [f64; ROWS_MAX]) -> (u32, f64) {
+    let mut taking_part = 0u32;
     if question.target.first().is_none_or(|(at, _)| *at > -DAY_SECONDS) || grid.before as f64 * grid.width > DAY_SECONDS {
-        return 0;
+        return (0, 0.0);
     }
     let mut means = Means::new();
     for day in 1..=DAYS_MAX {
@@ -256,22 +274,26 @@ fn day_column(question: &Question<'_>, grid: &Grid, column: &mut [f64; ROWS_MAX]
         }
     }
     if taking_part == 0 {
-        return 0;
+        return (0, 0.0);
     }
-    smooth(&mut column[..grid.rows()]);
-    if !standardise(grid, column) {
+    let rows = &mut column[..grid.rows()];
+    rows.iter_mut().for_each(|value| *value /= f64::from(taking_part));
+    smooth(grid, column);
+    let deviation = standardise(grid, column);
+    if deviation == 0.0 {
         column.fill(0.0);
-        return 0;
+        return (0, 0.0);
     }
-    taking_part
+    (taking_part, deviation)
 }
 
-/// A running mean over five rows.
-fn smooth(values: &mut [f64]) {
-    let copy: Vec<f64> = values.to_vec();
-    for (row, value) in values.iter_mut().enumerate() {
-        let begin = row.saturating_sub(2);
-        let end = (row + 3).min(copy.len());
-        *value = copy[begin..end].iter().sum::<f64>() / (end - begin) as f64;
+/// A running mean over five rows; apart before and after the sending: a step at the sending must not reach the rows before it.
+fn smooth(grid: &Grid, column: &mut [f64; ROWS_MAX]) {
+    let copy = *column;
+    for rows in [0..grid.before, grid.before..grid.rows()] {
+        for row in rows.clone() {
+            let near = &copy[row.saturating_sub(2).max(rows.start)..(row + 3).min(rows.end)];
+            column[row] = near.iter().sum::<f64>() / near.len() as f64;
+        }
     }
 }

@@ -67,8 +67,8 @@ pub(super) const MEMORY: [Memory; 12] = [
 /// Kinds that are reckoned side by side.
 const LANES: usize = 4;
 const _: () = assert!(MEMORY.len().is_multiple_of(LANES));
-/// Prior precision of a weight on a column of unit deviation, in units of the noise's variance.
-const WEIGHT_PRECISION: f64 = 0.1;
+/// Prior precision of the siblings' weight (a column of unit deviation), in units of the noise's variance.
+const SIBLING_PRECISION: f64 = 0.1;
 /// Prior precision of the slope's weight, alike.
 const SLOPE_PRECISION: f64 = 0.25;
 /// Prior odds that there is a slope. Most series drift; even odds judge a slight one to be none and come out too narrow.
@@ -115,12 +115,13 @@ pub(super) struct Filter<const KINDS: usize> {
 const SUMS: usize = COLUMNS * (COLUMNS + 1) / 2;
 
 impl<const KINDS: usize> Filter<KINDS> {
-    /// Before the first row; every mean holds about `samples` samples.
-    pub(super) fn new(memories: &[Memory; KINDS], samples: f64) -> Filter<KINDS> {
-        let process = memories.map(|memory| memory.process(samples));
+    /// Before the first row; for a table's rows.
+    pub(super) fn new(memories: &[Memory; KINDS], table: &Table) -> Filter<KINDS> {
+        let process = memories.map(|memory| memory.process(table.samples));
         let mut sums = [[0.0; KINDS]; SUMS];
-        for column in 1..SERIES {
-            sums[column * (column + 3) / 2] = [if column == SLOPE { SLOPE_PRECISION } else { WEIGHT_PRECISION }; KINDS];
+        let precisions = [0.0, SIBLING_PRECISION, table.day_precision, SLOPE_PRECISION];
+        for (column, precision) in precisions.into_iter().enumerate() {
+            sums[column * (column + 3) / 2] = [precision; KINDS];
         }
         Filter {
             rho: memories.map(|memory| memory.rho),
@@ -258,7 +259,7 @@ fn cholesky(entry: impl Fn(usize) -> f64) -> [[f64; COLUMNS]; COLUMNS] {
 pub(super) fn fit(table: &Table) -> Fitted {
     let mut parts = [(Forecast { mean: 0.0, scale: 1.0, freedom: 3.0 }, f64::NEG_INFINITY); 2 * MEMORY.len()];
     for (first, memories) in MEMORY.as_chunks::<LANES>().0.iter().enumerate() {
-        let mut filter = Filter::new(memories, table.samples);
+        let mut filter = Filter::new(memories, table);
         for row in table.past() {
             filter.take(row);
         }

@@ -32,7 +32,7 @@ pub(super) fn check(table: &Table, fitted: &Fitted) -> Checked {
     let length = table.horizon.ceil() as usize;
     let judged = table.after_all;
     let skipped = length.saturating_sub(judged + 1);
-    let mut filter = Filter::new(&[fitted.memory], table.samples);
+    let mut filter = Filter::new(&[fitted.memory], table);
     let (mut dates, mut squares) = (0, 0.0);
     for (row, values) in past.iter().enumerate() {
         let left = past.len() - row;

@@ -1,5 +1,6 @@
 //! The estimator against worlds whose truth is known, against a published series, and against its own symmetries.
 
+mod healing;
 mod nile;
 mod symmetries;
 mod worlds;

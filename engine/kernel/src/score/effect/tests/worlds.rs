@@ -79,7 +79,7 @@ const WORLDS: [World; 18] = [
     World { name: "a sample in five minutes", rho: 0.9, white: 0.4, every: 5, ..PLAIN },
     World { name: "memory .9, measured with noise", rho: 0.9, white: 0.7, ..PLAIN },
     World { name: "trend, memory .8, 15 % missing", rho: 0.8, white: 0.3, trend: 3.0, missing: 0.15, ..PLAIN },
-    World { name: "daily rhythm, two days known", rho: 0.8, white: 0.3, daily: 4.0, past: 3000, ..PLAIN },
+    World { name: "daily rhythm, two days known", rho: 0.8, white: 0.3, daily: 4.0, past: 3200, ..PLAIN },
     World { name: "daily rhythm, four hours known", rho: 0.8, white: 0.3, daily: 4.0, ..PLAIN },
     World { name: "siblings, memory .8, 10 % missing", rho: 0.8, white: 0.2, shared: 3.0, missing: 0.1, ..PLAIN },
     World { name: "siblings move fast, crossing", rho: 0.8, white: 0.2, shared: 2.0, shared_rho: 0.7, trigger: Some(2.0), ..PLAIN },
@@ -96,7 +96,7 @@ const WORLDS: [World; 18] = [
         shared: 1.5,
         missing: 0.2,
         trigger: Some(2.0),
-        past: 3000,
+        past: 3200,
         ..PLAIN
     },
 ];
