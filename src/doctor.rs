@@ -160,7 +160,7 @@ pub fn policies(place: &Place) -> Check {
     let (mut loaded, mut refused) = (0, Vec::new());
     while let Some(effect) = kernel.poll_effect() {
         match effect {
-            Effect::Record(Record::Noted(Note::PoliciesLoaded { policies })) => loaded = policies.len(),
+            Effect::Record(Record::Noted(Note::PoliciesLoaded { policies, .. })) => loaded = policies.len(),
             Effect::Record(Record::Noted(Note::LoadRefused { errors })) => refused.extend(errors),
             _ => {}
         }

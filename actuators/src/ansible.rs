@@ -400,7 +400,7 @@ fn run_spec(config: &AnsibleConfig, targets: Vec<Target>) -> VerbSpec {
         settle: config.settle,
         timeout: config.timeout + GRACE_SPAN,
         revertible: config.playbooks.values().all(|play| play.revert_playbook.is_some()),
-        cost: Cost { disruption: Span::from_mins(1), energy_joules: 1_000.0 },
+        cost: Cost { disruption: Span::from_mins(1), energy_joules: 1_000.0, ..Cost::default() },
         doc: "Runs a listed Ansible playbook after a check of it went well.".into(),
     }
 }

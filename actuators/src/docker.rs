@@ -349,7 +349,7 @@ fn restart_spec(config: &DockerConfig) -> VerbSpec {
         settle: config.settle,
         timeout: config.timeout,
         revertible: false,
-        cost: Cost { disruption: config.stop_timeout + Span::from_secs(10), energy_joules: 0.0 },
+        cost: Cost { disruption: config.stop_timeout + Span::from_secs(10), energy_joules: 0.0, ..Cost::default() },
         doc: "Restarts a container and waits until it runs anew and is healthy.".into(),
     }
 }

@@ -163,7 +163,7 @@ impl Notify {
             text: notice.text.clone(),
             priority: match notice.kind {
                 NoticeKind::Approval | NoticeKind::HandsOff => Priority::High,
-                NoticeKind::Trouble => Priority::Default,
+                NoticeKind::Trouble | NoticeKind::Autonomy => Priority::Default,
             },
             target: String::new(),
             action: notice.action.map(|id| id.to_string()).unwrap_or_default(),

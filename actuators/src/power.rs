@@ -336,7 +336,13 @@ fn spec(want: Want, config: &PowerConfig, nodes: &BTreeMap<Target, Node>) -> Ver
         settle: config.settle,
         timeout,
         revertible: able().any(revertible),
-        cost: Cost { disruption, energy_joules: joules },
+        cost: Cost {
+            disruption,
+            energy_joules: joules,
+            boots: u32::from(matches!(want, Want::Wake | Want::On | Want::Reboot)),
+            power_cycles: u32::from(matches!(want, Want::Sleep | Want::Off)),
+            ..Cost::default()
+        },
         doc: doc.into(),
     }
 }

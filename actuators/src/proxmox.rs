@@ -437,7 +437,7 @@ fn spec(deed: Deed, config: &ProxmoxConfig, targets: Vec<Target>) -> VerbSpec {
         settle: config.settle,
         timeout,
         revertible: true,
-        cost: Cost { disruption, energy_joules: 0.0 },
+        cost: Cost { disruption, energy_joules: 0.0, ..Cost::default() },
         doc: doc.into(),
     }
 }

@@ -396,7 +396,7 @@ fn spec(deed: Deed, config: &ResticConfig, targets: Vec<Target>) -> VerbSpec {
         settle: Span::ZERO,
         timeout: config.timeout + GRACE_SPAN,
         revertible: false,
-        cost: Cost { disruption: Span::ZERO, energy_joules },
+        cost: Cost { disruption: Span::ZERO, energy_joules, ..Cost::default() },
         doc: doc.into(),
     }
 }

@@ -259,6 +259,16 @@ fn record_text(record: &Record) -> String {
         Record::Settled { action, outcome } => format!("{action}: {}", crate::http::view::outcome_text(outcome)),
         Record::Closed { action, why, .. } => format!("{action}: {why}"),
         Record::Judged { action, judgement } => format!("{action}: {}", judgement.text),
+        Record::Scored { action, score } => format!("{action}: {}", score.text),
+        Record::Spent { action, policy, spending } => {
+            let energy = spending.joules / 3_600_000.0;
+            format!("{action}: {policy} pays {energy:.3} kWh, {:.2} €, {} of interruption", spending.euros, spending.disruption)
+        }
+        Record::Autonomy(moved) => {
+            format!("{}: {} to {} ({}: {})", moved.key, moved.from.name(), moved.to.name(), moved.cause.name(), moved.evidence)
+        }
+        Record::Drilled(end) => format!("{}: {}", end.policy, end.text),
+        Record::Tripped(trip) => format!("{}: {}", trip.target, trip.text),
         Record::Announce(notice) => notice.title.clone(),
         Record::Noted(note) => serde_json::to_string(note).unwrap_or_default(),
     }

@@ -1,7 +1,7 @@
 //! The sections of the topology and of the guards that look along it. The fields hold the model's types, which carry no schema; the
 //! structs whose names end in `Shape` are that schema, with every field documented. A test reads every field back.
 
-use super::sections::DurationText;
+use super::sections::{AutonomyText, DurationText};
 use homeostat_model::{HealthRule, Link, LinkRule, OwnerRule, Quorum, TopologySettings};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
@@ -205,7 +205,7 @@ pub struct BlastShape {
 }
 
 fn euros_per_kwh() -> f64 {
-    homeostat_model::DayBudget::default().euros_per_kwh
+    homeostat_model::Tariff::default().euros_per_kwh
 }
 
 /// What may be spent in 24 hours, by what the verbs say they cost. What is not set has no limit.
@@ -221,9 +221,96 @@ pub struct DayBudgetShape {
     /// Money, in euros.
     #[schemars(default)]
     pub spend_max_euros: Option<f64>,
-    /// The price of energy, euros per kilowatt hour: joules are shown and limited in euros by it.
+}
+
+/// What may be spent in one month of local time, by what the verbs say they cost. What is not set has no limit. When it is spent, only
+/// what tells and what brings back is still done without a person.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct MonthBudgetShape {
+    /// How long somebody may be interrupted, all actions together.
+    #[schemars(default)]
+    pub disruption_max: Option<DurationText>,
+    /// Energy, in joules.
+    #[schemars(default)]
+    pub energy_max_joules: Option<f64>,
+    /// Money, in euros.
+    #[schemars(default)]
+    pub spend_max_euros: Option<f64>,
+    /// Boots.
+    #[schemars(default)]
+    pub boots_max: Option<u64>,
+    /// Evicted pods.
+    #[schemars(default)]
+    pub evictions_max: Option<u64>,
+    /// Tokens of language models.
+    #[schemars(default)]
+    pub tokens_max: Option<u64>,
+    /// Power cycles of machines and their disks.
+    #[schemars(default)]
+    pub power_cycles_max: Option<u64>,
+}
+
+/// A time of the week with its own price.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct TariffWindowShape {
+    /// Its name, for people.
+    pub name: String,
+    /// The days on which it begins. Without it: every day.
+    #[schemars(default)]
+    pub weekdays: Vec<DayText>,
+    /// When it begins, `22:00`.
+    pub from: String,
+    /// When it ends, `06:00`. Not after `from`: on the next day.
+    pub to: String,
+    /// The price within it, euros per kilowatt hour.
+    pub euros_per_kwh: f64,
+}
+
+/// What energy costs when: joules are shown and limited in euros by it.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct TariffShape {
+    /// The price outside all windows, euros per kilowatt hour.
     #[schemars(default = "euros_per_kwh")]
     pub euros_per_kwh: f64,
+    /// Times of the week with another price; where two overlap, the first counts.
+    #[schemars(default)]
+    pub windows: Vec<TariffWindowShape>,
+    /// Minutes that local time is ahead of UTC.
+    #[schemars(default)]
+    pub utc_offset_minutes: i32,
+}
+
+/// How policies earn their autonomy: `autonomy` in a policy is the most that it can come to.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct EarnedShape {
+    /// Where a policy begins: `shadow`, `suggest`, `veto`, or `auto` (everything is granted until it harms).
+    #[schemars(default)]
+    pub start: Option<AutonomyText>,
+    /// Classes milder than this one need not earn anything.
+    #[schemars(default)]
+    pub from_class: Option<ClassText>,
+    /// The lower bound (95 %) of "helped and did not harm" must be at least this, 0 to 1.
+    #[schemars(default)]
+    pub lower_bound_min: Option<f64>,
+    /// Help on so many different days is needed for each step up.
+    #[schemars(default)]
+    pub days_min: Option<u32>,
+    /// Harm with at least this certainty (0 to 1) costs one step, at once.
+    #[schemars(default)]
+    pub harm_certainty: Option<f64>,
+    /// What was learned counts half after this long.
+    #[schemars(default)]
+    pub half_life: Option<DurationText>,
+    /// Without anything shown for this long, one step down.
+    #[schemars(default)]
+    pub expires_after: Option<DurationText>,
+    /// Effects smaller than this share of the way to the claim's threshold do not matter.
+    #[schemars(default)]
+    pub matters_share: Option<f64>,
 }
 
 /// One window of the week.

@@ -3,11 +3,13 @@
 //! The model's own types carry no schema, so they are mirrored here with every field documented; a test compares the defaults.
 //! Deliberately absent: the plugs' sections.
 
-use super::around::{BlastShape, CalendarShape, DayBudgetShape, FloorShape, RungShape, StormShape, WitnessShape};
+use super::around::{
+    BlastShape, CalendarShape, DayBudgetShape, EarnedShape, FloorShape, MonthBudgetShape, RungShape, StormShape, TariffShape, WitnessShape,
+};
 use homeostat_model::rules::OwnBase;
 use homeostat_model::{
-    ArbiterSettings, Arg, Autonomy, BlastSettings, Calendar, Class, DayBudget, Floor, PolicyId, PolicyOverride, Rung, Span, StoreSettings,
-    StormSettings, Target, WitnessSettings,
+    ArbiterSettings, Arg, Autonomy, BlastSettings, Calendar, Class, DayBudget, EarnedSettings, Floor, MonthBudget, PolicyId, PolicyOverride, Rung, Span, StoreSettings,
+    StormSettings, Target, Tariff, WitnessSettings,
 };
 use homeostat_sensors::webhook::{WebhookAuthConfig, WebhookLimits};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -259,6 +261,15 @@ pub struct ArbiterConfig {
     /// What may be spent in a day: minutes of interruption, joules, euros.
     #[schemars(with = "DayBudgetShape")]
     pub day: DayBudget,
+    /// What may be spent in a month.
+    #[schemars(with = "MonthBudgetShape")]
+    pub month: MonthBudget,
+    /// What energy costs when.
+    #[schemars(with = "TariffShape")]
+    pub tariff: Tariff,
+    /// How policies earn their autonomy.
+    #[schemars(with = "EarnedShape")]
+    pub earned: EarnedSettings,
     /// How many of which targets must stay healthy.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "Vec<FloorShape>")]
@@ -302,6 +313,10 @@ impl Default for ArbiterConfig {
             concurrent_max: PerClass::default(),
             per_hour_max: PerClass::default(),
             day: model.day,
+            month: model.month,
+            tariff: model.tariff,
+            // A daemon in somebody's house begins by asking, whatever the kernel does by itself.
+            earned: EarnedSettings::default(),
             floors: model.floors,
             blast: model.blast,
             calendar: model.calendar,
@@ -330,6 +345,9 @@ impl ArbiterConfig {
             futility_attempts_max: self.futility_attempts_max,
             futility_window: self.futility_window,
             day: self.day.clone(),
+            month: self.month.clone(),
+            tariff: self.tariff.clone(),
+            earned: self.earned.clone(),
             floors: self.floors.clone(),
             blast: self.blast.clone(),
             calendar: self.calendar.clone(),

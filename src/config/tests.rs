@@ -56,7 +56,12 @@ arbiter:
   autonomy: { disruptive: veto }
   per_hour_max: { restore: 3 }
   own_base: [{ target: node/brain, why: runs Prometheus }]
-  day: { disruption_max: 30m, energy_max_joules: 3600000, spend_max_euros: 1.5, euros_per_kwh: 0.31 }
+  day: { disruption_max: 30m, energy_max_joules: 3600000, spend_max_euros: 1.5 }
+  month: { boots_max: 60, tokens_max: 100000 }
+  tariff:
+    euros_per_kwh: 0.31
+    windows: [{ name: night, from: "22:00", to: "06:00", euros_per_kwh: 0.2 }]
+  earned: { start: veto, days_min: 4 }
   floors: [{ targets: [node/*], min_healthy: 2 }]
   blast: { same_kind_share_max: 0.3, dependants_max: 5, dependants_share_max: 0.4, copies_of: [volume, database] }
   calendar:
@@ -105,7 +110,10 @@ fn a_whole_file_is_read() {
     let rules = config.arbiter.settings();
     assert_eq!((rules.autonomy[&Class::Disruptive], rules.autonomy[&Class::Notify]), (Autonomy::Veto, Autonomy::Auto));
     assert_eq!((rules.per_hour_max[&Class::Restore], rules.per_hour_max[&Class::Disruptive]), (3, 6));
-    assert_eq!((rules.day.disruption_max, rules.day.euros(7.2e6)), (Some(Span::from_mins(30)), 0.62));
+    assert_eq!((rules.day.disruption_max, rules.month.boots_max), (Some(Span::from_mins(30)), Some(60)));
+    let noon = homeostat_model::Time(12 * 3_600_000);
+    assert_eq!((rules.tariff.price_at(noon), rules.tariff.windows[0].euros_per_kwh), (0.31, 0.2));
+    assert_eq!((rules.earned.start, rules.earned.days_min, rules.earned.expires_after.millis() > 0), (Autonomy::Veto, 4, true));
     assert_eq!((rules.floors[0].min_healthy, rules.blast.dependants_max, rules.blast.copies_of.len()), (2, 5, 2));
     assert_eq!((rules.calendar.windows[0].from.0, rules.calendar.windows[1].to.0, rules.calendar.utc_offset_minutes), (1350, 1440, 60));
     assert_eq!((rules.witnesses.age_max, rules.witnesses.rules[0].domain.as_str()), (Span::from_secs(90), "plug"));

@@ -371,6 +371,7 @@ chapters:
             cooldown: Span::ZERO,
             settle: None,
             autonomy: Autonomy::Auto,
+            alternatives: Vec::new(),
         });
         let ruling = Ruling { verdict, reasons: Vec::new() };
         EntryBody::Effect(Record::Ruled { action: ActionId(action), proposal, ruling, plan: "h".into() })

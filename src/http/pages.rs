@@ -138,6 +138,7 @@ mod tests {
             cooldown: Span::from_hours(1),
             settle: None,
             autonomy: Autonomy::Suggest,
+            alternatives: Vec::new(),
         };
         let by = Time(3_600_000);
         let reasons = vec![Reason { guard: "autonomy".into(), stance: Stance::Ask { by }, text: "a person must say yes".into() }];

@@ -180,7 +180,7 @@ fn specs(config: &ArgoConfig) -> Vec<VerbSpec> {
         settle: config.settle,
         timeout: config.timeout,
         revertible: true,
-        cost: Cost { disruption: config.settle, energy_joules: 0.0 },
+        cost: Cost { disruption: config.settle, energy_joules: 0.0, ..Cost::default() },
         doc: "Syncs an Application and waits until it is synced and healthy.".into(),
     };
     let rollback = VerbSpec {

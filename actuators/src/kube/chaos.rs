@@ -365,7 +365,7 @@ impl Chaos {
             settle: self.config.settle,
             timeout: needed + SLACK,
             revertible: true,
-            cost: Cost { disruption: lasts.max(self.config.duration), energy_joules: 0.0 },
+            cost: Cost { disruption: lasts.max(self.config.duration), energy_joules: 0.0, ..Cost::default() },
             doc: "Makes an experiment of Chaos Mesh, sees it hit its pods and sees them recovered.".into(),
         }
     }

@@ -449,7 +449,7 @@ impl Deed for Kratix {
             settle: self.config.settle,
             timeout: self.config.timeout,
             revertible: true,
-            cost: Cost { disruption: Span::ZERO, energy_joules: self.config.energy_joules },
+            cost: Cost { disruption: Span::ZERO, energy_joules: self.config.energy_joules, ..Cost::default() },
             doc: "Makes or changes a request of a Kratix Promise and waits until it is reconciled.".into(),
         };
         let delete = VerbSpec {
@@ -458,7 +458,7 @@ impl Deed for Kratix {
             args: named(),
             opposite: Some(APPLY.into()),
             revertible: false,
-            cost: Cost { disruption: self.config.settle, energy_joules: 0.0 },
+            cost: Cost { disruption: self.config.settle, energy_joules: 0.0, ..Cost::default() },
             doc: "Deletes a request of a Kratix Promise and waits until all that it made is taken away.".into(),
             ..apply.clone()
         };

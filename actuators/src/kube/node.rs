@@ -20,6 +20,8 @@ use std::collections::BTreeMap;
 pub(super) const CORDON: &str = "node.cordon";
 pub(super) const UNCORDON: &str = "node.uncordon";
 pub(super) const DRAIN: &str = "node.drain";
+/// Pods that a drain is expected to move, for budgets; how many there are is known only when it begins.
+const DRAIN_EVICTIONS: u32 = 10;
 /// The longest grace that a drain may ask for.
 const GRACE_SECONDS_MAX: i64 = 3600;
 /// How long a cordon may take.
@@ -161,7 +163,7 @@ impl Deed for Node {
         let doc = "Closes a node for new pods and moves the others away, within their disruption budgets.";
         let drain = VerbSpec {
             args: drain_args,
-            cost: Cost { disruption: Span::from_mins(1), energy_joules: 0.0 },
+            cost: Cost { disruption: Span::from_mins(1), evictions: DRAIN_EVICTIONS, ..Cost::default() },
             ..verb(DRAIN, Class::Disruptive, self.config.drain_timeout, None, true, doc)
         };
         let cordon_doc = "Closes a node for new pods.";

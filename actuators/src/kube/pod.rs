@@ -199,7 +199,7 @@ impl Deed for Pod {
             settle: self.config.settle,
             timeout: self.config.timeout,
             revertible: false,
-            cost: Cost { disruption: Span::from_secs(10), energy_joules: 0.0 },
+            cost: Cost { disruption: Span::from_secs(10), evictions: 1, ..Cost::default() },
             doc: "Evicts one pod; its controller brings another.".into(),
         };
         ActuatorSpec { id: "pod".into(), verbs: vec![verb] }

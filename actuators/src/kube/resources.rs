@@ -276,7 +276,7 @@ impl Deed for Resources {
             settle: config.settle,
             timeout: config.timeout,
             revertible: true,
-            cost: Cost { disruption: Span::from_secs(30), energy_joules: 0.0 },
+            cost: Cost { disruption: Span::from_secs(30), energy_joules: 0.0, ..Cost::default() },
             doc: "Sets requests and limits of one container; its pods are replaced.".into(),
         };
         ActuatorSpec { id: "resources".into(), verbs: vec![verb] }

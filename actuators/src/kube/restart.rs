@@ -120,7 +120,7 @@ impl Deed for Restart {
             settle: self.config.settle,
             timeout: self.config.timeout,
             revertible: false,
-            cost: Cost { disruption: self.config.disruption, energy_joules: 0.0 },
+            cost: Cost { disruption: self.config.disruption, energy_joules: 0.0, ..Cost::default() },
             doc: "Replaces all pods of a workload by new ones, as its update strategy says.".into(),
         };
         ActuatorSpec { id: "restart".into(), verbs: vec![verb] }

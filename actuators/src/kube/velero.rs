@@ -337,7 +337,7 @@ impl Deed for Velero {
             settle: Span::ZERO,
             timeout: self.config.timeout,
             revertible: true,
-            cost: Cost { disruption: Span::ZERO, energy_joules: self.config.energy_joules },
+            cost: Cost { disruption: Span::ZERO, energy_joules: self.config.energy_joules, ..Cost::default() },
             doc: "Backs up a namespace and waits until the backup is complete.".into(),
         };
         let restore = VerbSpec {
@@ -355,7 +355,7 @@ impl Deed for Velero {
                 ),
             ],
             revertible: false,
-            cost: Cost { disruption: self.config.timeout, energy_joules: self.config.energy_joules },
+            cost: Cost { disruption: self.config.timeout, energy_joules: self.config.energy_joules, ..Cost::default() },
             doc: "Brings a namespace back from a complete backup.".into(),
             ..backup.clone()
         };

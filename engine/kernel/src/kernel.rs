@@ -7,10 +7,14 @@
 mod acting;
 mod asking;
 mod claims;
+mod drills;
+mod earning;
 mod evaluating;
 mod loading;
 mod planning;
+mod rhythm;
 mod running;
+mod scoring;
 mod steps;
 mod undoing;
 mod view;
@@ -76,6 +80,12 @@ enum Timer {
     Quiet,
     /// A run is to be looked at.
     Run(ActionId),
+    /// What an action really did can be told.
+    Score(ActionId),
+    /// The time of a drill is over.
+    Drill(ActionId),
+    /// What expires and what is due is looked for.
+    Upkeep,
 }
 
 /// The same limit is noted at most this often.
@@ -267,6 +277,9 @@ impl Kernel {
                 Timer::Claim(action) => self.claim_due(action),
                 Timer::Quiet => self.observer_quiet(),
                 Timer::Run(run) => self.stir(run),
+                Timer::Score(action) => self.score_due(action),
+                Timer::Drill(fault) => self.drill_due(fault),
+                Timer::Upkeep => self.upkeep(),
             }
         }
         self.run_slots();

@@ -19,6 +19,16 @@ pub enum Command {
         /// The action.
         action: ActionId,
     },
+    /// No, and never again for this target: the policy does not wish this of it until a person unlocks it.
+    Never {
+        /// The waiting action.
+        action: ActionId,
+    },
+    /// Rehearse: make the fault of the policy's `drill`, and see whether it answers. The order is the yes to the fault.
+    Drill {
+        /// The policy's name.
+        policy: String,
+    },
     /// Hands off: sensing goes on, nothing is sent.
     Pause {
         /// Why.

@@ -36,7 +36,7 @@ impl Default for BlastSettings {
 }
 
 /// What may be spent in 24 hours, by what the verbs say they cost. What is not set has no limit.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct DayBudget {
     /// How long somebody may be interrupted, all actions together.
@@ -48,21 +48,6 @@ pub struct DayBudget {
     /// Money, in euros.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub spend_max_euros: Option<f64>,
-    /// The price of energy, euros per kilowatt hour.
-    pub euros_per_kwh: f64,
-}
-
-impl Default for DayBudget {
-    fn default() -> DayBudget {
-        DayBudget { disruption_max: None, energy_max_joules: None, spend_max_euros: None, euros_per_kwh: 0.3 }
-    }
-}
-
-impl DayBudget {
-    /// Euros for so many joules: 1 kWh = 3,600,000 J.
-    pub fn euros(&self, joules: f64) -> f64 {
-        joules / 3_600_000.0 * self.euros_per_kwh
-    }
 }
 
 /// A moment of a day, in minutes since midnight; written `22:30`.

@@ -44,13 +44,13 @@ pub use observation::{Health, Observation, Purpose, Sample, SeriesDecl, StampedS
 pub use outcome::{Outcome, Receipt};
 pub use playbook::{Playbook, RunEnd, RunMove};
 pub use plug::{Actuator, ActuatorSpec, ArgKind, ArgSpec, BoxFuture, Cost, Planned, Sensor, SensorSpec, VerbSpec};
-pub use proposal::{Claim, ClaimSubject, Origin, Proposal, Relation};
+pub use proposal::{Alternative, Claim, ClaimSubject, Origin, Proposal, Relation};
 pub use record::{Closing, Entry, EntryBody, Judgement, Note, Notice, NoticeKind, Record};
 pub use rules::{ArbiterSettings, Autonomy, PolicyOverride, PolicySource, RuleSet, StoreSettings};
 pub use score::{AutonomyMove, BeliefKey, DrillEnd, EarnedSettings, Effect, Finding, LadderKey, MoveCause, Natural, Response, Score, Trip};
 pub use secret::{Secret, VaultRef, read_vault_with};
 pub use series::{Labels, SeriesKey};
-pub use tariff::{MonthBudget, Tariff, TariffWindow};
+pub use tariff::{MonthBudget, Spending, Tariff, TariffWindow};
 pub use time::{Span, Time};
 pub use topology::{Edge, HealthRule, Link, LinkRule, OwnerRule, Quorum, TopologySettings};
 pub use verdict::{Reason, Ruling, Stance, Verdict};

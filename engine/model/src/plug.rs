@@ -103,6 +103,12 @@ pub struct Cost {
     pub disruption: Span,
     /// Energy, in joules: a boot, a backup.
     pub energy_joules: f64,
+    /// Boots of a machine.
+    pub boots: u32,
+    /// Pods that are evicted.
+    pub evictions: u32,
+    /// Times that a machine's disks lose their power.
+    pub power_cycles: u32,
 }
 
 /// One thing that `apply` would send or run. Never holds a secret.

@@ -14,6 +14,8 @@ pub enum Origin {
     Alert(PolicyId, String),
     /// A person, by name.
     Operator(String),
+    /// A drill of this policy: a fault that is made on purpose.
+    Drill(PolicyId),
     /// A step of a playbook's run.
     Playbook {
         /// The run's own action.
@@ -40,7 +42,7 @@ impl Origin {
     pub fn policy(&self) -> Option<&PolicyId> {
         match self {
             Origin::Policy(policy) | Origin::Alert(policy, _) => Some(policy),
-            Origin::Operator(_) | Origin::Playbook { .. } => None,
+            Origin::Operator(_) | Origin::Drill(_) | Origin::Playbook { .. } => None,
         }
     }
 }
@@ -51,6 +53,7 @@ impl fmt::Display for Origin {
             Origin::Policy(policy) => write!(f, "policy {policy}"),
             Origin::Alert(policy, _) => write!(f, "policy {policy} (alert)"),
             Origin::Operator(name) => write!(f, "operator {name}"),
+            Origin::Drill(policy) => write!(f, "drill of policy {policy}"),
             Origin::Playbook { run, step, undo: false, .. } => write!(f, "run {run}, step {step}"),
             Origin::Playbook { run, step, undo: true, .. } => write!(f, "run {run}, taking back step {step}"),
         }
@@ -143,4 +146,19 @@ pub struct Proposal {
     pub settle: Option<Span>,
     /// The most that the policy's author allows.
     pub autonomy: crate::Autonomy,
+    /// What may be done instead: experience chooses among these and the first (`score::belief::choose`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alternatives: Vec<Alternative>,
+}
+
+/// Another way to mend the same.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Alternative {
+    /// What.
+    pub verb: Verb,
+    /// To what; `None`: to the same target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<Target>,
+    /// How.
+    pub args: Args,
 }

@@ -2,7 +2,7 @@
 //! never dispatched: only the arbiter's own type can be (`homeostat_kernel::effect::Effect`).
 
 use crate::{
-    Action, ActionId, AutonomyMove, DrillEnd, Evidence, PolicyId, Proposal, Receipt, Ruling, RunMove, Score, Target, Time, Trip, Verb,
+    Action, ActionId, AutonomyMove, DrillEnd, Evidence, PolicyId, Proposal, Receipt, Ruling, RunMove, Score, Spending, Target, Time, Trip, Verb,
 };
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +23,8 @@ pub struct Judgement {
 pub enum Closing {
     /// A person said no.
     Refused,
+    /// A person said no, and never again for this target.
+    Never,
     /// Nobody answered in time; that is a no.
     Expired,
     /// Its reason is gone: the policy no longer wishes it.
@@ -41,6 +43,8 @@ pub enum NoticeKind {
     HandsOff,
     /// Something did not help, is locked, or cannot be known.
     Trouble,
+    /// A policy has earned or lost autonomy.
+    Autonomy,
 }
 
 /// Something people should hear at once.
@@ -201,6 +205,15 @@ pub enum Record {
         /// What.
         score: Box<Score>,
     },
+    /// What an action cost, for the books.
+    Spent {
+        /// The action.
+        action: ActionId,
+        /// Who is charged: the policy behind it, or `operator`.
+        policy: String,
+        /// What.
+        spending: Box<Spending>,
+    },
     /// A policy has earned or lost a step of autonomy.
     Autonomy(Box<AutonomyMove>),
     /// A drill has ended.
@@ -226,6 +239,7 @@ impl Record {
             Record::Closed { .. } => "closed",
             Record::Judged { .. } => "judged",
             Record::Scored { .. } => "scored",
+            Record::Spent { .. } => "spent",
             Record::Autonomy(_) => "autonomy",
             Record::Drilled(_) => "drilled",
             Record::Tripped(_) => "tripped",
@@ -243,7 +257,8 @@ impl Record {
             | Record::Closed { action, .. }
             | Record::Settled { action, .. }
             | Record::Judged { action, .. }
-            | Record::Scored { action, .. } => Some(*action),
+            | Record::Scored { action, .. }
+            | Record::Spent { action, .. } => Some(*action),
             Record::Run { run, .. } => Some(*run),
             Record::Act { action, .. } => Some(action.id),
             Record::Announce(notice) => notice.action,

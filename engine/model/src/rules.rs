@@ -2,8 +2,8 @@
 //! plain data that the journal keeps.
 
 use crate::{
-    ActuatorSpec, Arg, BlastSettings, Calendar, Class, DayBudget, EarnedSettings, Floor, Playbook, PolicyId, Rung, Span, StormSettings,
-    Target, TopologySettings, WitnessSettings,
+    ActuatorSpec, Arg, BlastSettings, Calendar, Class, DayBudget, EarnedSettings, Floor, MonthBudget, Playbook, PolicyId, Rung, Span,
+    StormSettings, Target, Tariff, TopologySettings, WitnessSettings,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -119,6 +119,10 @@ pub struct ArbiterSettings {
     pub per_hour_max: BTreeMap<Class, u32>,
     /// What may be spent in a day.
     pub day: DayBudget,
+    /// What may be spent in a month.
+    pub month: MonthBudget,
+    /// What energy costs when.
+    pub tariff: Tariff,
     /// How many of which targets must stay healthy.
     pub floors: Vec<Floor>,
     /// How much one wish may take down.
@@ -162,13 +166,16 @@ impl Default for ArbiterSettings {
             concurrent_max: BTreeMap::from([(Notify, 8), (Restore, 3), (Reversible, 3), (Disruptive, 1), (Irreversible, 1)]),
             per_hour_max: BTreeMap::from([(Notify, 120), (Restore, 30), (Reversible, 30), (Disruptive, 6), (Irreversible, 2)]),
             day: DayBudget::default(),
+            month: MonthBudget::default(),
+            tariff: Tariff::default(),
             floors: Vec::new(),
             blast: BlastSettings::default(),
             calendar: Calendar::default(),
             witnesses: WitnessSettings::default(),
             storm: StormSettings::default(),
             ladder: Vec::new(),
-            earned: EarnedSettings::default(),
+            // Nothing need be earned where nobody said so: in tests, in simulations, in journals from before there was a ladder.
+            earned: EarnedSettings { start: Autonomy::Auto, ..EarnedSettings::default() },
         }
     }
 }

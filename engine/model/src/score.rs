@@ -166,6 +166,8 @@ impl fmt::Display for LadderKey {
 #[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MoveCause {
+    /// It is looked at for the first time.
+    Began,
     /// Enough was shown on enough days.
     Earned,
     /// It harmed.
@@ -182,6 +184,7 @@ impl MoveCause {
     /// The name used in journal and metrics.
     pub fn name(self) -> &'static str {
         match self {
+            MoveCause::Began => "began",
             MoveCause::Earned => "earned",
             MoveCause::Harmed => "harmed",
             MoveCause::Expired => "expired",
@@ -253,6 +256,8 @@ pub struct EarnedSettings {
     pub days_min: u32,
     /// Harm with at least this certainty (0 to 1) costs one step.
     pub harm_certainty: f64,
+    /// What was learned counts half after this long.
+    pub half_life: Span,
     /// Without anything shown for this long, one step down.
     pub expires_after: Span,
     /// Effects smaller than this share of the way to the claim's threshold do not matter.
@@ -262,11 +267,12 @@ pub struct EarnedSettings {
 impl Default for EarnedSettings {
     fn default() -> EarnedSettings {
         EarnedSettings {
-            start: Autonomy::Auto,
+            start: Autonomy::Suggest,
             from_class: Class::Reversible,
             lower_bound_min: 0.6,
             days_min: 3,
             harm_certainty: 0.95,
+            half_life: Span::from_hours(24 * 60),
             expires_after: Span::from_hours(24 * 90),
             matters_share: 0.1,
         }

@@ -147,6 +147,48 @@ pub struct MonthBudget {
     pub power_cycles_max: Option<u64>,
 }
 
+/// What actions cost: of one, or of many together.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Spending {
+    /// How many actions.
+    pub actions: u64,
+    /// Energy, in joules.
+    pub joules: f64,
+    /// Money, in euros.
+    pub euros: f64,
+    /// How long somebody was interrupted.
+    pub disruption: Span,
+    /// Boots.
+    pub boots: u64,
+    /// Evicted pods.
+    pub evictions: u64,
+    /// Tokens of language models.
+    pub tokens: u64,
+    /// Power cycles (SMART id 12).
+    pub power_cycles: u64,
+    /// Load cycles of disk heads (SMART id 193).
+    pub load_cycles: u64,
+    /// How much of NVMe spare was used up, 0 to 1.
+    pub nvme_spare_used: f64,
+}
+
+impl Spending {
+    /// Adds another; whole numbers stay at their greatest value rather than overflow.
+    pub fn add(&mut self, other: &Spending) {
+        self.actions = self.actions.saturating_add(other.actions);
+        self.joules += other.joules;
+        self.euros += other.euros;
+        self.disruption = self.disruption + other.disruption;
+        self.boots = self.boots.saturating_add(other.boots);
+        self.evictions = self.evictions.saturating_add(other.evictions);
+        self.tokens = self.tokens.saturating_add(other.tokens);
+        self.power_cycles = self.power_cycles.saturating_add(other.power_cycles);
+        self.load_cycles = self.load_cycles.saturating_add(other.load_cycles);
+        self.nvme_spare_used += other.nvme_spare_used;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

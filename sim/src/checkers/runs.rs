@@ -152,6 +152,7 @@ mod tests {
                 cooldown: Span::ZERO,
                 settle: None,
                 autonomy: Autonomy::Auto,
+                alternatives: Vec::new(),
             };
             let ruling = Ruling { verdict: Verdict::Admitted, reasons: Vec::new() };
             self.tell(&Record::Ruled { action: id, proposal: Box::new(proposal), ruling, plan: String::new() });

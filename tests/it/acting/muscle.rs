@@ -153,7 +153,7 @@ async fn furnished(sessions: Option<&Sessions>) -> House {
             "power": { "nodes": { "muscle": muscle }, "settle": "30s" },
             "kubernetes": { "node": { "drain_timeout": "1h", "settle": "10s" } },
         },
-        "arbiter": { "day": { "euros_per_kwh": EUROS_PER_KWH } },
+        "arbiter": { "tariff": { "euros_per_kwh": EUROS_PER_KWH } },
     });
     let policies = vec![("muscle-wake", WAKE), ("muscle-sleep", SLEEP)];
     house.furnish(&Files { config, policies, playbooks: vec![("node-sleep", NODE_SLEEP)] });

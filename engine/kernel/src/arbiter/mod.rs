@@ -18,8 +18,8 @@ use crate::ledger::{Ledger, Spent};
 use crate::store::Store;
 use crate::topology::{Source, World};
 use homeostat_model::{
-    Action, ActionId, ArbiterSettings, Class, Lease, Proposal, Reason, Ruling, Span, Stance, Time, TopologySettings, Verb, VerbSpec,
-    Verdict,
+    Action, ActionId, ArbiterSettings, Autonomy, Class, Lease, Proposal, Reason, Ruling, Span, Stance, Time, TopologySettings, Verb,
+    VerbSpec, Verdict,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -107,6 +107,19 @@ pub struct Case<'a> {
     pub verbs: &'a BTreeMap<Verb, VerbSpec>,
     /// The windows, and what hangs on what.
     pub world: &'a World<'a>,
+    /// What the policy has earned for this; `None`: nothing need be earned.
+    pub earned: Option<Earned>,
+}
+
+/// What a policy has earned for one class on one kind of target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Earned {
+    /// How far it may go.
+    pub level: Autonomy,
+    /// Why, for people.
+    pub why: String,
+    /// How long a veto is waited for; `None`: as the settings say.
+    pub veto_wait: Option<Span>,
 }
 
 /// A ruling as the arbiter gives it; only this can be sealed.
@@ -145,7 +158,7 @@ impl Arbiter {
 
     /// What the actions of the last 24 hours cost, by what their verbs say now.
     pub fn spent_day(&self, ledger: &Ledger, now: Time) -> Spent {
-        ledger.spent_since(now - Spent::DAY, &self.verbs, &self.settings.day)
+        ledger.spent_since(now - Spent::DAY, &self.verbs, &self.settings.tariff)
     }
 
     /// What is known of a verb.

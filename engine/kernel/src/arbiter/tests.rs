@@ -30,7 +30,7 @@ fn verb(name: &str, class: Class, opposite: Option<&str>) -> VerbSpec {
         settle: Span::from_mins(1),
         timeout: Span::from_mins(1),
         revertible: false,
-        cost: Cost { disruption: Span::from_mins(10), energy_joules: 3_600_000.0 },
+        cost: Cost { disruption: Span::from_mins(10), energy_joules: 3_600_000.0, ..Cost::default() },
         doc: String::new(),
     }
 }
@@ -75,6 +75,7 @@ impl Desk {
             cooldown: Span::ZERO,
             settle: Some(Span::from_mins(1)),
             autonomy: Autonomy::Auto,
+            alternatives: Vec::new(),
         }
     }
 
@@ -133,6 +134,7 @@ impl Desk {
             touches: &wish.touches,
             verbs: self.arbiter.specs(),
             world,
+            earned: None,
         }
     }
 
@@ -406,7 +408,7 @@ fn lesson_17_a_day_has_so_many_minutes_joules_and_euros() {
     says(&day(|day| day.spend_max_euros = Some(0.89)), "hold", "0.90 euros");
     // What is shown is what was sent, without the wish: two of them, at the price that is set.
     let mut desk = Desk::new(ArbiterSettings::default(), house());
-    desk.arbiter.settings.day.euros_per_kwh = 0.25;
+    desk.arbiter.settings.tariff.euros_per_kwh = 0.25;
     for (hours, is_under_way) in [(25, false), (3, false), (2, true), (1, false)] {
         let id = desk.send(NOW - Span::from_hours(hours), desk.proposal("power.off", "node/a"));
         if !is_under_way {

@@ -5,7 +5,7 @@
 
 use super::{Kernel, Timer};
 use crate::effect::Effect;
-use crate::ledger::{ATTEMPTS_MAX, Phase};
+use crate::ledger::{ATTEMPTS_MAX, Phase, spending_of};
 use homeostat_model::{ActionId, Class, Closing, Event, FaultCode, NoticeKind, Outcome, Record, Span, Time};
 
 /// Waits before each probe of an action whose fate is unknown. After the last one it is left as unresolved.
@@ -32,10 +32,17 @@ impl Kernel {
                 Phase::Shadowed | Phase::Denied | Phase::Deferred { .. } => self.reopen(id),
                 Phase::Done | Phase::NotDone { .. } | Phase::Closed { .. } => {}
             }
+            if let Some(due) = claim_due
+                && judged
+                && self.ledger.action(id).is_some_and(crate::ledger::ActionState::awaits_score)
+            {
+                self.score_at(id, due);
+            }
             if claim_due.is_some() && !judged && matches!(phase, Phase::InFlight | Phase::Probing | Phase::Done) {
                 self.watch_claim(id);
             }
         }
+        self.drills_again();
     }
 
     fn reopen(&mut self, id: ActionId) {
@@ -91,6 +98,7 @@ impl Kernel {
             },
         );
         self.stir_run_of(id);
+        self.book(id);
         self.record(Record::Closed { action: id, closing: Closing::Unresolved, why: format!("nobody can tell what became of it: {said}") });
         let title = self.title(id);
         self.announce(
@@ -99,6 +107,18 @@ impl Kernel {
             format!("{title}: outcome unknown"),
             format!("{said}\nIt is not sent again. Please look."),
         );
+    }
+
+    /// Writes down what an action cost, once: a late answer is not paid for again.
+    fn book(&mut self, id: ActionId) {
+        let Some(state) = self.ledger.action(id).filter(|state| !state.booked) else { return };
+        let (verb, class) = (&state.proposal.verb, state.action.as_ref().map_or(Class::Notify, |action| action.class));
+        if class == Class::Notify || verb.actuator() == homeostat_model::playbook::PLAYBOOK {
+            return;
+        }
+        let spending = spending_of(self.arbiter.specs(), verb, &self.arbiter.settings.tariff, self.now);
+        let policy = self.ledger.payer(state);
+        self.record(Record::Spent { action: id, policy, spending: Box::new(spending) });
     }
 
     fn title(&self, id: ActionId) -> String {
@@ -114,6 +134,10 @@ impl Kernel {
         self.stats.settled(&outcome);
         if !phase.is_running() {
             self.forget_probe(id);
+        }
+        // What surely never started costs nothing.
+        if matches!(phase, Phase::Done | Phase::NotDone { never_started: false }) {
+            self.book(id);
         }
         self.stir_run_of(id);
         match (&outcome, phase) {

@@ -17,8 +17,11 @@ impl Kernel {
     /// Waits for an action's claim.
     pub(super) fn watch_claim(&mut self, id: ActionId) {
         let Some(state) = self.ledger.action(id) else { return };
-        let (Some(due), Some(claim)) = (state.claim_due(), &state.proposal.claim) else { return };
+        let (Some(due), Some(claim)) = (state.claim_due(), state.proposal.claim.clone()) else { return };
         self.timers.insert((due, Timer::Claim(id)));
+        if claim.subject != ClaimSubject::Delivered {
+            self.score_at(id, due);
+        }
         if let ClaimSubject::Series { series, .. } = &claim.subject
             && let Some(found) = self.host.with_store(|store| store.find(series))
         {
@@ -53,6 +56,9 @@ impl Kernel {
         self.stir_run_of(id);
         let quiet = quiet || state_is_of_run;
         self.record(Record::Judged { action: id, judgement: Judgement { held, evidence, text: text.clone() } });
+        if held == Some(true) {
+            self.drill_answered(id);
+        }
         if held == Some(false) && !quiet {
             self.announce(NoticeKind::Trouble, Some(id), format!("{title} did not help"), format!("Claimed: {claim}. {text}"));
         }

@@ -247,6 +247,7 @@ impl Kernel {
         let open = open.map(|unit| (policy_id.as_str().to_owned(), unit.traits.symptom.clone()));
         match evaluation.result {
             Evaluated::Fired(proposals) => {
+                let proposals: Vec<Proposal> = proposals.into_iter().map(|proposal| self.choose(proposal)).collect();
                 if let Some(symptom) = open {
                     let plans: BTreeSet<String> = proposals.iter().map(super::wishes::plan_hash).collect();
                     self.close_open(symptom, &plans, "the policy wishes something else now");
@@ -255,7 +256,7 @@ impl Kernel {
             }
             Evaluated::Quiet => {
                 if let Some(symptom) = open {
-                    self.close_open(symptom, &BTreeSet::new(), "the policy does not wish it any more");
+                    self.close_open(symptom, &BTreeSet::new(), crate::ledger::GONE);
                 }
             }
             Evaluated::Undetermined(_) => self.stats.undetermined += 1,

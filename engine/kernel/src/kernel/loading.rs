@@ -5,6 +5,7 @@ use crate::playbook::{Checked, own_verbs, spec_of};
 use crate::policy::{ForEach, Policy, Subject, Traits, digest};
 use crate::units::SubjectKey;
 use homeostat_model::{Event, Note, Origin, PolicyId, RuleSet, Target, Verb, VerbSpec};
+use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 
 impl Kernel {
@@ -27,7 +28,8 @@ impl Kernel {
                 return;
             }
         }
-        self.ledger.apply_event(self.now, &Event::Loaded(Box::default()));
+        let settings = RuleSet { arbiter: rules.arbiter.clone(), ..RuleSet::default() };
+        self.ledger.apply_event(self.now, &Event::Loaded(Box::new(settings)));
         self.host.with_store(|store| store.reconfigure(rules.store.clone()));
         let actuators = rules.actuators.into_iter().flat_map(|spec| spec.verbs);
         let verbs = actuators.chain(own_verbs()).chain(playbooks.values().map(|checked| checked.spec.clone()));
@@ -35,8 +37,12 @@ impl Kernel {
         self.playbooks = playbooks;
         let changed = self.replace_policies(compiled);
         self.remark(&changed);
-        let policies = self.policies.values().map(|policy| (policy.id.clone(), policy.digest.clone())).collect();
-        self.note(Note::PoliciesLoaded { policies });
+        let policies: Vec<_> = self.policies.values().map(|policy| (policy.id.clone(), policy.digest.clone())).collect();
+        let verbs: Vec<_> = self.arbiter.specs().values().map(|spec| (spec.verb.clone(), self.verb_digest(spec))).collect();
+        let steps = self.steps_by_change(&policies, &verbs);
+        self.note(Note::PoliciesLoaded { policies, verbs });
+        steps.into_iter().for_each(|step| self.take_step(Some(step)));
+        self.arm_upkeep();
         self.protect_inputs();
         self.stir_all();
         self.evaluate_marked();
@@ -57,6 +63,15 @@ impl Kernel {
             errors.extend(problems);
         }
         sound
+    }
+
+    /// What a verb does, as a digest: its actuator's word on it, or its playbook's text.
+    fn verb_digest(&self, spec: &VerbSpec) -> String {
+        let text = match self.playbooks.get(&spec.verb) {
+            Some(checked) => serde_json::to_vec(&checked.playbook),
+            None => serde_json::to_vec(spec),
+        };
+        Sha256::digest(text.unwrap_or_default()).iter().take(4).map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// A loaded playbook, by its verb.

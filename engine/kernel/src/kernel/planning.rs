@@ -54,6 +54,7 @@ impl Kernel {
             cooldown: Span::ZERO,
             settle: None,
             autonomy: Autonomy::Auto,
+            alternatives: Vec::new(),
         };
         self.plan_of(&proposal, Some(Consent::Approved { by: by.to_owned() }))
     }

@@ -362,7 +362,7 @@ impl Kernel {
             Phase::NotDone { .. } => Standing::Bad(said(state)),
             // The engine stopped between the ruling and the sending: nothing was done.
             Phase::Closed { closing: Closing::Gone } => Standing::Due,
-            Phase::Closed { closing: Closing::Refused } => Standing::Bad("a person said no".into()),
+            Phase::Closed { closing: Closing::Refused | Closing::Never } => Standing::Bad("a person said no".into()),
             Phase::Closed { closing: Closing::Expired } => Standing::Bad("nobody answered in time".into()),
             Phase::Closed { closing: Closing::Unresolved } => Standing::Bad(format!("nobody can tell what became of it: {}", said(state))),
         }

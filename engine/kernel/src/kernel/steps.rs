@@ -141,5 +141,6 @@ fn part(
         cooldown: Span::ZERO,
         settle: None,
         autonomy: Autonomy::Auto,
+        alternatives: Vec::new(),
     }
 }

@@ -6,7 +6,7 @@ use super::Kernel;
 use crate::ledger::{ActionState, Ledger, Spent};
 use crate::policy::{Distance, ForEach};
 use crate::units::{LastResult, Unit};
-use homeostat_model::{ActionId, Evidence, Outcome, Reason, Time, Verdict};
+use homeostat_model::{ActionId, Evidence, Finding, Outcome, Reason, Time, Verdict};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -58,6 +58,8 @@ pub struct Stats {
     pub outcomes: BTreeMap<&'static str, u64>,
     /// Judged claims by result: `held`, `failed`, `undetermined`.
     pub claims: BTreeMap<&'static str, u64>,
+    /// Scored actions by finding.
+    pub scores: BTreeMap<&'static str, u64>,
 }
 
 impl Stats {
@@ -66,6 +68,9 @@ impl Stats {
     }
     pub(super) fn settled(&mut self, outcome: &Outcome) {
         *self.outcomes.entry(outcome.name()).or_default() += 1;
+    }
+    pub(super) fn scored(&mut self, finding: Finding) {
+        *self.scores.entry(finding.name()).or_default() += 1;
     }
     pub(super) fn judged(&mut self, held: Option<bool>) {
         let name = match held {
@@ -187,6 +192,12 @@ impl Explanation {
                 }
             },
         );
+        if let Some(score) = &state.score {
+            line("score", score.text.clone());
+            for effect in &score.side_effects {
+                line("beside it", format!("{}: {} ({} to {})", effect.series, effect.finding, effect.low, effect.high));
+            }
+        }
         for (at, what) in &state.timeline {
             let _ = writeln!(text, "  {}  {what}", time(*at));
         }

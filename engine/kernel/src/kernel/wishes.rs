@@ -34,6 +34,7 @@ impl Kernel {
         let known =
             self.open.get(&symptom).into_iter().flatten().copied().find(|id| self.ledger.action(*id).is_some_and(|s| s.plan == plan));
         let id = known.unwrap_or_else(|| self.ledger.next_action());
+        self.begin_ladder(&proposal);
         self.wished_at.insert(id, self.now);
         let ruled = self.rule(&proposal, self.now, consent);
         let before = known.and_then(|id| self.ledger.action(id)).map(|state| (state.phase, state.ruling.clone()));
@@ -75,6 +76,7 @@ impl Kernel {
                 touches: &touches,
                 verbs: self.arbiter.specs(),
                 world: &world,
+                earned: self.earned(proposal),
             };
             look(&self.arbiter, &case)
         })
@@ -95,6 +97,7 @@ impl Kernel {
             cooldown: Span::ZERO,
             settle: None,
             autonomy: Autonomy::Auto,
+            alternatives: Vec::new(),
         };
         let symptom = symptom_of(&proposal);
         self.wish_with(proposal, Some(Consent::Approved { by: by.to_owned() }));
@@ -171,7 +174,7 @@ impl Kernel {
             if self.autonomy_of(proposal) == Autonomy::Veto { "It is done then unless somebody says no." } else { "Silence is a no." };
         let claim = proposal.claim.as_ref().map_or_else(String::new, |claim| format!("Claim: {claim}"));
         let text = format!(
-            "{}\n{claim}\nhomeostat approve {id} --plan {plan}    homeostat deny {id}\nOpen for {}. {ends}",
+            "{}\n{claim}\nhomeostat approve {id} --plan {plan}    homeostat deny {id}    homeostat deny {id} --never\nOpen for {}. {ends}",
             proposal.because,
             by.since(self.now)
         );
@@ -181,7 +184,8 @@ impl Kernel {
 
     fn autonomy_of(&self, proposal: &Proposal) -> Autonomy {
         let class = self.arbiter.verb(&proposal.verb).map_or(homeostat_model::Class::Irreversible, |spec| spec.class);
-        self.arbiter.settings.autonomy.get(&class).copied().unwrap_or(Autonomy::Suggest).min(proposal.autonomy)
+        let ceiling = self.arbiter.settings.autonomy.get(&class).copied().unwrap_or(Autonomy::Suggest).min(proposal.autonomy);
+        self.earned(proposal).map_or(ceiling, |earned| earned.level.min(ceiling))
     }
 
     fn set_open(&mut self, proposal: &Proposal, id: ActionId) {
@@ -234,6 +238,8 @@ impl Kernel {
         self.probe_at(id, answer_by);
         self.watch_claim(id);
         self.effects.push_back(effect);
+        self.drill_sent(id);
+        self.watch_rhythm(id);
     }
 
     /// Sends it again: only after the actuator said that nothing was ever started, and only past every guard.
@@ -268,7 +274,9 @@ impl Kernel {
             if awaiting {
                 self.note(Note::Withdrawn { action: id, why: why.into() });
             }
+            let steps = self.ledger.action(id).map(|state| self.steps_by_watching(state, Closing::Gone, why)).unwrap_or_default();
             self.record(Record::Closed { action: id, closing: Closing::Gone, why: why.into() });
+            steps.into_iter().for_each(|step| self.take_step(Some(step)));
         }
     }
 
@@ -343,6 +351,22 @@ impl Kernel {
                 }
                 Err(why) => refuse(self, format!("deny {action}: {why}")),
             },
+            Command::Never { action } => match self.answerable(action, None) {
+                Ok(()) => {
+                    if let Some(proposal) = self.ledger.action(action).map(|state| state.proposal.clone()) {
+                        self.forget_open(&proposal, action);
+                    }
+                    let why = format!("refused for good by {by}");
+                    self.record(Record::Closed { action, closing: Closing::Never, why });
+                    self.stir_run_of(action);
+                }
+                Err(why) => refuse(self, format!("never {action}: {why}")),
+            },
+            Command::Drill { policy } => {
+                if let Err(why) = self.drill(&policy.as_str().into(), Some(&by)) {
+                    refuse(self, format!("drill {policy}: {why}"));
+                }
+            }
         }
     }
 

@@ -8,15 +8,19 @@ mod alerts;
 mod phase;
 mod runs;
 mod spent;
+mod trust;
 
 pub use alerts::KnownAlert;
 pub use phase::Phase;
 pub use runs::{Reverting, Run, StepPhase};
-pub use spent::{Spent, cost_of};
+pub use spent::{Spent, cost_of, spending_of};
+pub use trust::{DrillState, GONE, OpenEpisode, SCORES_MAX, ScoredLine, Trust, drill_shown, keys_of, score_evidence};
 
+use crate::score::books::Books;
 use alerts::Alerts;
 use homeostat_model::{
-    Action, ActionId, Class, Closing, Command, Event, FaultCode, Judgement, Outcome, Proposal, Record, Ruling, Span, Target, Time, Verb,
+    Action, ActionId, Class, Closing, Command, Event, FaultCode, Judgement, Outcome, Proposal, Record, Ruling, Score, Span, Target, Time,
+    Verb,
 };
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -80,11 +84,17 @@ pub struct ActionState {
     pub outcome: Option<Outcome>,
     /// How its claim turned out.
     pub judgement: Option<Judgement>,
+    /// What it really did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub score: Option<Box<Score>>,
     /// What happened, in order.
     pub timeline: VecDeque<(Time, String)>,
     /// What became of taking it back, if that was ordered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reverting: Option<Reverting>,
+    /// Whether what it cost is in the books.
+    #[serde(skip)]
+    pub booked: bool,
     /// When its verb was done on its target before; given back where nothing was ever started.
     #[serde(skip)]
     done_before: Option<(Time, Span)>,
@@ -94,6 +104,15 @@ impl ActionState {
     /// When its claim is due; `None` if it was not sent or claims nothing.
     pub fn claim_due(&self) -> Option<Time> {
         Some(self.sent_at? + self.proposal.claim.as_ref()?.within)
+    }
+
+    /// Whether it is still to be judged or scored.
+    pub fn awaits_score(&self) -> bool {
+        match self.proposal.claim.as_ref().map(|claim| &claim.subject) {
+            None => false,
+            Some(homeostat_model::ClaimSubject::Delivered) => self.judgement.is_none(),
+            Some(_) => self.judgement.is_none() || self.score.is_none(),
+        }
     }
 
     fn move_to(&mut self, phase: Phase, running: &mut BTreeSet<ActionId>) {
@@ -146,6 +165,8 @@ pub struct Ledger {
     /// What is under way, so that guards need not walk all actions.
     running: BTreeSet<ActionId>,
     illegal_moves: u64,
+    trust: Trust,
+    books: Books,
 }
 
 impl Ledger {
@@ -193,6 +214,10 @@ impl Ledger {
     pub fn last_done(&self, target: &Target, verb: &Verb) -> Option<(Time, Span)> {
         self.done.get(&(target.clone(), verb.clone())).copied()
     }
+    /// Everything that was sent and stands, each with when: target, verb, moment.
+    pub fn all_done(&self) -> impl Iterator<Item = (&Target, &Verb, Time)> {
+        self.done.iter().map(|((target, verb), (at, _))| (target, verb, *at))
+    }
     /// What is under way on a target, notifications aside.
     pub fn running_on(&self, target: &Target) -> Option<(ActionId, &Verb)> {
         self.running_on_beside(target, None)
@@ -228,6 +253,14 @@ impl Ledger {
     pub fn alerts_refused(&self) -> u64 {
         self.alerts.refused
     }
+    /// What was spent, by policy and month.
+    pub fn books(&self) -> &Books {
+        &self.books
+    }
+    /// What was learned of what actions do, and what policies have earned by it.
+    pub fn trust(&self) -> &Trust {
+        &self.trust
+    }
     /// Records and events that did not fit the state; never more than zero in a sound journal.
     pub fn illegal_moves(&self) -> u64 {
         self.illegal_moves
@@ -239,8 +272,12 @@ impl Ledger {
             Event::Started { generation, .. } => {
                 self.generation = *generation;
                 self.started_at = Some(at);
+                self.trust.interrupted();
             }
-            Event::ClockJumped { .. } => self.clock_jumped_at = Some(at),
+            Event::ClockJumped { .. } => {
+                self.clock_jumped_at = Some(at);
+                self.trust.interrupted();
+            }
             Event::Distrusted { reason } => self.set_hands_off(at, "engine", reason),
             Event::Ordered(ordered) => match &ordered.command {
                 Command::Pause { reason } => self.set_hands_off(at, &ordered.by, reason),
@@ -250,15 +287,23 @@ impl Ledger {
                     }
                 }
                 Command::Unlock { policy, symptom } => {
-                    self.attempts.retain(|(p, s), _| p != policy || !(symptom.is_empty() || s == symptom));
+                    let named = |p: &String, s: &String| p == policy && (symptom.is_empty() || s == symptom);
+                    self.attempts.retain(|(p, s), _| !named(p, s));
+                    // What a person had refused for good may be wished again.
+                    self.cooldowns.retain(|(p, s, _), (until, _)| *until < Time::MAX || !named(p, s));
+                    self.trust.unlocked(policy, symptom);
                 }
                 Command::Release { run } => self.release(*run),
-                Command::Approve { .. } | Command::Deny { .. } | Command::Wish { .. } => {}
+                Command::Approve { .. } | Command::Deny { .. } | Command::Never { .. } | Command::Wish { .. } | Command::Drill { .. } => {}
             },
             Event::Alerted(delivery) => self.alerts.take(at, delivery),
             Event::Settled(id, outcome) => self.settle(at, *id, outcome),
             Event::Reverted(id, outcome) => self.reverted(at, *id, outcome),
-            Event::Loaded(_) | Event::Tick | Event::Observed(_) => {}
+            Event::Loaded(rules) => {
+                self.trust.loading(rules);
+                self.books.set_utc_offset_minutes(rules.arbiter.tariff.utc_offset_minutes);
+            }
+            Event::Tick | Event::Observed(_) => {}
         }
     }
 
@@ -315,7 +360,7 @@ impl Ledger {
             self.settle(at, *action, outcome);
             return;
         }
-        let Some(id) = record.action() else { return };
+        let Some(id) = record.action() else { return self.trust.take(at, record) };
         let from = self.actions.get(&id).map(|state| state.phase);
         let phase = match Phase::after(from, record) {
             Ok(phase) => phase,
@@ -347,10 +392,11 @@ impl Ledger {
             }
             Record::Closed { closing, why, .. } => {
                 state.say(at, format!("closed: {why}"));
-                let (proposal, refused) = (state.proposal.clone(), matches!(closing, Closing::Refused | Closing::Expired));
+                let (proposal, refused) = (state.proposal.clone(), matches!(closing, Closing::Refused | Closing::Never | Closing::Expired));
+                let never = *closing == Closing::Never;
                 if refused {
                     let symptom = symptom_of(&proposal);
-                    let until = at + proposal.cooldown;
+                    let until = if never { Time::MAX } else { at + proposal.cooldown };
                     self.cooldowns.insert((symptom.0, symptom.1, proposal.verb), (until, format!("{id}: {why}")));
                 }
             }
@@ -358,12 +404,24 @@ impl Ledger {
                 state.judgement = Some(judgement.clone());
                 state.say(at, format!("claim: {}", judgement.text));
             }
+            Record::Spent { policy, spending, .. } => {
+                state.booked = true;
+                self.books.add(at, policy, spending);
+            }
+            Record::Scored { score, .. } => {
+                state.score = Some(score.clone());
+                state.say(at, score.text.clone());
+            }
             Record::Run { step, .. } => {
                 state.say(at, step.text());
                 self.run_moved(at, id, step);
             }
             Record::Revert { .. } => self.revert_sent(at, record),
             Record::Ruled { .. } | Record::Settled { .. } | Record::Announce(_) | Record::Noted(_) => {}
+            Record::Autonomy(_) | Record::Drilled(_) | Record::Tripped(_) => {}
+        }
+        if let Some(state) = self.actions.get(&id) {
+            self.trust.moved(at, state, record);
         }
         self.shed();
     }
@@ -384,8 +442,10 @@ impl Ledger {
             moved_at: at,
             outcome: None,
             judgement: None,
+            score: None,
             reverting: None,
             timeline: VecDeque::new(),
+            booked: false,
             done_before: None,
         });
         state.proposal = proposal.clone();
@@ -443,7 +503,7 @@ impl Ledger {
     fn shed(&mut self) {
         while self.actions.len() > ACTIONS_MAX {
             // What is done and not yet judged is still needed for its claim.
-            let unjudged = |s: &ActionState| s.phase == Phase::Done && s.judgement.is_none() && s.proposal.claim.is_some();
+            let unjudged = |s: &ActionState| s.phase == Phase::Done && s.score.is_none() && s.awaits_score();
             // A live run still needs what its steps did.
             let needed = |s: &ActionState| s.proposal.origin.run().is_some_and(|run| self.needs_run(run));
             let finished =

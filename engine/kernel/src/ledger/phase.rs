@@ -102,13 +102,16 @@ impl Phase {
             }
             Record::Closed { closing, .. } => match (from, closing) {
                 (Some(phase), Closing::Unresolved) if phase.is_running() => Ok(Phase::Closed { closing: *closing }),
-                (Some(phase), Closing::Refused | Closing::Expired | Closing::Gone) if phase.is_open() => {
+                (Some(phase), Closing::Refused | Closing::Never | Closing::Expired | Closing::Gone) if phase.is_open() => {
                     Ok(Phase::Closed { closing: *closing })
                 }
                 _ => illegal(),
             },
             Record::Settled { .. } => illegal(),
-            Record::Judged { .. } | Record::Revert { .. } | Record::Run { .. } | Record::Announce(_) | Record::Noted(_) => {
+            Record::Judged { .. } | Record::Scored { .. } | Record::Spent { .. } | Record::Revert { .. } | Record::Run { .. } => {
+                from.map_or_else(illegal, Ok)
+            }
+            Record::Announce(_) | Record::Noted(_) | Record::Autonomy(_) | Record::Drilled(_) | Record::Tripped(_) => {
                 from.map_or_else(illegal, Ok)
             }
         }
@@ -152,6 +155,7 @@ mod tests {
             cooldown: Span::ZERO,
             settle: None,
             autonomy: Autonomy::Auto,
+            alternatives: Vec::new(),
         })
     }
 

@@ -5,7 +5,7 @@
 
 use super::{ACTIONS_MAX, Ledger};
 use homeostat_model::playbook::PLAYBOOK;
-use homeostat_model::{Class, Cost, DayBudget, Span, Time, Verb, VerbSpec};
+use homeostat_model::{Class, Cost, Span, Spending, Tariff, Time, Verb, VerbSpec};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -32,11 +32,26 @@ impl Spent {
     /// The span that is shown and that budgets are for.
     pub const DAY: Span = Span::from_hours(24);
 
-    /// Adds one cost, its energy at the price of `day`.
-    pub fn add(&mut self, cost: Cost, day: &DayBudget) {
+    /// Adds one cost, its energy at the price of the moment.
+    pub fn add(&mut self, cost: Cost, tariff: &Tariff, at: Time) {
         self.disruption = self.disruption + cost.disruption;
         self.energy_joules += cost.energy_joules;
-        self.euros = day.euros(self.energy_joules);
+        self.euros += tariff.euros(cost.energy_joules, at, at);
+    }
+}
+
+/// What an action is expected to cost, for the books: its energy at the price of the moment.
+pub fn spending_of(verbs: &BTreeMap<Verb, VerbSpec>, verb: &Verb, tariff: &Tariff, at: Time) -> Spending {
+    let cost = cost_of(verbs, verb);
+    Spending {
+        actions: 1,
+        joules: cost.energy_joules,
+        euros: tariff.euros(cost.energy_joules, at, at),
+        disruption: cost.disruption,
+        boots: cost.boots.into(),
+        evictions: cost.evictions.into(),
+        power_cycles: cost.power_cycles.into(),
+        ..Spending::default()
     }
 }
 
@@ -49,14 +64,26 @@ pub fn cost_of(verbs: &BTreeMap<Verb, VerbSpec>, verb: &Verb) -> Cost {
 }
 
 impl Ledger {
-    /// What the actions sent after `since` cost, by their verbs and the price of `day`, notifications aside. What surely never started costs
+    /// Who is charged for an action: the policy behind it or behind its run, or [`super::OPERATOR`].
+    pub fn payer(&self, state: &super::ActionState) -> String {
+        let of = |state: &super::ActionState| match &state.proposal.origin {
+            homeostat_model::Origin::Drill(policy) => Some(policy.to_string()),
+            origin => origin.policy().map(ToString::to_string),
+        };
+        let run = state.proposal.origin.run().and_then(|run| self.action(run));
+        of(state).or_else(|| run.and_then(of)).unwrap_or_else(|| super::OPERATOR.to_owned())
+    }
+
+    /// What the actions sent after `since` cost, by their verbs and the price of the moment, notifications aside. What surely never started costs
     /// nothing.
-    pub fn spent_since(&self, since: Time, verbs: &BTreeMap<Verb, VerbSpec>, day: &DayBudget) -> Spent {
+    pub fn spent_since(&self, since: Time, verbs: &BTreeMap<Verb, VerbSpec>, tariff: &Tariff) -> Spent {
         let mut spent = Spent::default();
         let sent = self.actions.values().filter(|state| state.sent_at.is_some_and(|at| at > since));
         let started = sent.filter(|state| state.phase != super::Phase::NotDone { never_started: true });
-        for action in started.filter_map(|state| state.action.as_ref()).filter(|action| action.class > Class::Notify) {
-            spent.add(cost_of(verbs, &action.verb), day);
+        for (at, action) in started.filter_map(|state| Some((state.sent_at?, state.action.as_ref()?))) {
+            if action.class > Class::Notify {
+                spent.add(cost_of(verbs, &action.verb), tariff, at);
+            }
         }
         // A full memory whose oldest action is younger than that may have forgotten some.
         let oldest = self.actions.values().next().map(|state| state.ruled_at);

@@ -10,9 +10,12 @@ use super::reading::{
 use super::retrace::Of;
 use super::session::{Draft, Mode, Op, PROPOSALS_MAX, Seen, Session, Shared, Stop, lock};
 use crate::store::SeriesRef;
-use homeostat_model::{Arg, Args, Claim, ClaimSubject, ReadingValue, Relation, SeriesKey, Span, Target, Verb};
+use homeostat_model::{Alternative, Arg, Args, Claim, ClaimSubject, ReadingValue, Relation, SeriesKey, Span, Target, Verb};
 use rhai::{Array, Dynamic, Engine, FLOAT, INT, ImmutableString, Map};
 use std::sync::Arc;
+
+/// Alternatives to one action.
+const ALTERNATIVES_MAX: usize = 8;
 
 /// Registers everything.
 pub(super) fn register(engine: &mut Engine, shared: &Shared) {
@@ -380,25 +383,42 @@ fn register_wishes(engine: &mut Engine, shared: &Shared) {
         verb: "power.wake".into(),
         target: Some(Target::new(format!("node/{}", node.strip_prefix("node/").unwrap_or(&node)))),
         args: Args::new(),
+        alternatives: Vec::new(),
     });
     for family in ["exec", "http"] {
         let s = Arc::clone(shared);
         engine.register_fn(family, move |name: ImmutableString, args: Map| -> Answer<ActionText> {
-            Ok(ActionText { verb: Verb::new(format!("{family}.{name}")), target: None, args: args_of(&s, args)? })
+            Ok(ActionText { verb: Verb::new(format!("{family}.{name}")), target: None, args: args_of(&s, args)?, alternatives: Vec::new() })
         });
         engine.register_fn(family, move |name: ImmutableString| ActionText {
             verb: Verb::new(format!("{family}.{name}")),
             target: None,
             args: Args::new(),
+            alternatives: Vec::new(),
         });
     }
     let s = Arc::clone(shared);
     engine.register_fn("act", move |verb: ImmutableString, target: ImmutableString, args: Map| -> Answer<ActionText> {
-        Ok(ActionText { verb: Verb::from(verb.as_str()), target: Some(Target::from(target.as_str())), args: args_of(&s, args)? })
+        Ok(ActionText {
+            verb: Verb::from(verb.as_str()),
+            target: Some(Target::from(target.as_str())),
+            args: args_of(&s, args)?,
+            alternatives: Vec::new(),
+        })
     });
     engine.register_fn("on", |mut action: ActionText, target: ImmutableString| {
         action.target = Some(Target::from(target.as_str()));
         action
+    });
+    let s = Arc::clone(shared);
+    engine.register_fn("or_rather", move |mut action: ActionText, other: ActionText| -> Answer<ActionText> {
+        let more = other.alternatives.len() + 1;
+        if action.alternatives.len() + more > ALTERNATIVES_MAX {
+            return fault(&s, format!("more than {ALTERNATIVES_MAX} alternatives to one action"));
+        }
+        action.alternatives.push(Alternative { verb: other.verb, target: other.target, args: other.args });
+        action.alternatives.extend(other.alternatives);
+        Ok(action)
     });
     let s = Arc::clone(shared);
     engine.register_fn("propose", move |action: ActionText| -> Answer<Wish> {
@@ -418,6 +438,7 @@ fn register_wishes(engine: &mut Engine, shared: &Shared) {
             because: String::new(),
             claim: None,
             cooldown: None,
+            alternatives: action.alternatives,
         });
         Ok(Wish(session.drafts.len() as u32 - 1))
     });
@@ -464,6 +485,7 @@ fn action<const N: usize>(verb: &str, target: Option<Target>, args: [(&str, &Imm
         verb: verb.into(),
         target,
         args: args.into_iter().map(|(name, text)| (name.to_owned(), Arg::Text(text.to_string()))).collect(),
+        alternatives: Vec::new(),
     }
 }
 

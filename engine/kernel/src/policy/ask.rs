@@ -206,7 +206,9 @@ fn text_of(session: &Session, drafts: &[Draft], value: &Dynamic, depth: usize) -
     }
     if let Some(action) = value.clone().try_cast::<ActionText>() {
         let target = action.target.as_ref().map_or_else(String::new, |target| format!(" on {target}"));
-        return format!("{}{target}{}", action.verb, args_text(&action.args));
+        let first = format!("{}{target}{}", action.verb, args_text(&action.args));
+        let others = action.alternatives.iter().map(|other| format!(" or {}{}", other.verb, args_text(&other.args)));
+        return std::iter::once(first).chain(others).collect();
     }
     if let Some(wish) = value.clone().try_cast::<Wish>() {
         return drafts.get(wish.0 as usize).map_or_else(String::new, wish_text);

@@ -278,6 +278,7 @@ fn proposal(draft: Draft, policy: &Policy, traits: &Traits, evidence: &[Evidence
         cooldown,
         settle: policy.settle,
         autonomy: policy.autonomy,
+        alternatives: draft.alternatives,
     }
 }
 

@@ -4,11 +4,11 @@
 
 use super::diagnose::{PolicyError, did_you_mean};
 use super::host::Host;
-use super::reading::{AlertSelectorText, SelectorText};
+use super::reading::{ActionText, AlertSelectorText, SelectorText};
 use super::session::{Mode, lock};
 use super::words;
 use crate::store::Selector;
-use homeostat_model::{Arg, Autonomy, PolicyId, PolicySource, Span};
+use homeostat_model::{Arg, Args, Autonomy, PolicyId, PolicySource, Relation, Span, Target, Verb};
 use rhai::{AST, ASTNode, Caches, Dynamic, Engine, Expr, Map, Position, Scope, Stmt};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,6 +23,11 @@ pub const KEYS: &[(&str, &str)] = &[
     ("cooldown", "how long a wish stays quiet after it was sent, `\"1h\"` if not given"),
     ("settle", "how long the target's symptoms mean nothing after the action; the verb's own if not given"),
     ("autonomy", "the most that may happen without a person: `\"shadow\"`, `\"suggest\"` (the default), `\"veto\"`, `\"auto\"`"),
+    (
+        "guards",
+        "a map of metrics that its actions must not make worse, each with the side that is good: `#{ service_latency_seconds: \"low\" }`",
+    ),
+    ("drill", "the experiment that proves it: `#{ fault: act(\"chaos.run\", \"pod/shop/web-0\", #{}), within: \"10m\", every: \"30d\" }`"),
     ("params", "a map of numbers and texts for `param(\"…\")`; the configuration may change them"),
 ];
 
@@ -75,7 +80,31 @@ pub struct Policy {
     pub autonomy: Autonomy,
     /// The parameters.
     pub params: Arc<BTreeMap<String, Arg>>,
+    /// Metrics that its actions must not make worse, and the side that is good.
+    pub guards: Vec<(String, Relation)>,
+    /// The experiment that proves it.
+    pub drill: Option<Drill>,
 }
+
+/// The experiment that proves a policy: a fault is made, and the policy must see it, act, and be right.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Drill {
+    /// What makes the fault.
+    pub fault: Verb,
+    /// Where.
+    pub target: Target,
+    /// How.
+    pub args: Args,
+    /// By when the policy must have acted and its claim come true.
+    pub within: Span,
+    /// How long a passed drill counts.
+    pub every: Span,
+}
+
+/// The longest time a drill may take: while it lasts, somebody's machine is broken on purpose.
+const DRILL_WITHIN_MAX: Span = Span::from_hours(2);
+/// Metrics that one policy may guard.
+const GUARDS_MAX: usize = 8;
 
 /// A policy's identity: its text and what the configuration changes in it.
 pub fn digest(source: &PolicySource) -> String {
@@ -215,7 +244,65 @@ impl MapReader<'_> {
             settle: self.span("settle"),
             autonomy: overrides.autonomy.map_or(autonomy, |lower| lower.min(autonomy)),
             params: Arc::new(self.params(&overrides.params)),
+            guards: self.guards(),
+            drill: self.drill(),
         }
+    }
+
+    fn guards(&mut self) -> Vec<(String, Relation)> {
+        let Some(value) = self.map.get("guards").cloned() else { return Vec::new() };
+        let Some(map) = value.try_cast::<Map>().filter(|map| map.len() <= GUARDS_MAX) else {
+            self.wrong(
+                "guards",
+                format!("`guards` must be a map of at most {GUARDS_MAX} metrics: `#{{ service_latency_seconds: \"low\" }}`"),
+                None,
+            );
+            return Vec::new();
+        };
+        let mut guards = Vec::new();
+        for (metric, side) in map {
+            match side.into_string().as_deref() {
+                Ok("low") => guards.push((metric.to_string(), Relation::Below)),
+                Ok("high") => guards.push((metric.to_string(), Relation::Above)),
+                _ => self.wrong("guards", format!("the good side of `{metric}` must be \"low\" or \"high\""), None),
+            }
+        }
+        guards
+    }
+
+    fn drill(&mut self) -> Option<Drill> {
+        let value = self.map.get("drill").cloned()?;
+        let Some(map) = value.try_cast::<Map>() else {
+            self.wrong(
+                "drill",
+                "`drill` must be a map: `#{ fault: act(\"chaos.run\", \"pod/shop/web-0\", #{}), within: \"10m\" }`".into(),
+                None,
+            );
+            return None;
+        };
+        let known = ["fault", "within", "every"];
+        for key in map.keys().filter(|key| !known.contains(&key.as_str())) {
+            self.wrong("drill", format!("`drill` has no key `{key}` (it has: {})", known.join(", ")), did_you_mean(key, known));
+        }
+        let fault = map.get("fault").and_then(|fault| fault.clone().try_cast::<ActionText>());
+        let Some((fault, target)) = fault.and_then(|mut fault| fault.target.take().map(|target| (fault, target))) else {
+            self.wrong("drill", "`drill` needs `fault: act(\"actuator.verb\", \"kind/name\", #{})`".into(), None);
+            return None;
+        };
+        let text = |key: &str| map.get(key).and_then(|value| value.clone().into_string().ok());
+        let mut span = |key: &str, usual: Span| match text(key).map(|text| text.parse::<Span>()) {
+            None => Some(usual),
+            Some(Ok(span)) if span > Span::ZERO => Some(span),
+            Some(_) => {
+                self.wrong("drill", format!("`{key}` of `drill` must be a span: \"10m\""), None);
+                None
+            }
+        };
+        let (within, every) = (span("within", Span::from_mins(10))?, span("every", Span::from_hours(24 * 30))?);
+        if within > DRILL_WITHIN_MAX {
+            self.wrong("drill", format!("`within` of `drill` is {within}, at most {DRILL_WITHIN_MAX}"), None);
+        }
+        Some(Drill { fault: fault.verb, target, args: fault.args, within, every })
     }
 
     fn wrong(&mut self, key: &str, message: String, help: Option<String>) {

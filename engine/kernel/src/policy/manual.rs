@@ -210,6 +210,7 @@ fn param_names(function: &str, kinds: &[String]) -> Vec<&'static str> {
         "exec" | "http" => &["name", "args"],
         "act" => &["verb", "target", "args"],
         "on" => &["target"],
+        "or_rather" => &["other"],
         "propose" => &["action"],
         "because" => &["reason"],
         "claim" => &["claim"],

@@ -31,7 +31,7 @@ pub use diagnose::did_you_mean;
 pub use distance::{Distance, Turn};
 pub use expression::{Around, Expression, TEXTS_MAX};
 pub use host::{Evaluated, Evaluation, Host, Subject, Traits};
-pub use load::{ForEach, Policy, digest};
+pub use load::{Drill, ForEach, Policy, digest};
 pub use manual::{ApiEntry, reference};
 pub use quantity::quantity;
 pub use session::{Op, Seen, Trail};

@@ -55,6 +55,7 @@ pub(super) struct ActionText {
     pub(super) verb: Verb,
     pub(super) target: Option<Target>,
     pub(super) args: Args,
+    pub(super) alternatives: Vec<homeostat_model::Alternative>,
 }
 
 /// A wish, by its place in the session.

@@ -112,6 +112,7 @@ pub(super) struct Draft {
     pub(super) because: String,
     pub(super) claim: Option<Claim>,
     pub(super) cooldown: Option<Span>,
+    pub(super) alternatives: Vec<homeostat_model::Alternative>,
 }
 
 /// Why an evaluation stopped before its end.

@@ -4,7 +4,7 @@
 //! at a fixed offset. An editor breaks this by summing the policies anew for a check (another order of adding rounds otherwise, and a
 //! budget could be passed by a hair), or by letting a figure that is not a number count as free.
 
-use homeostat_model::{MonthBudget, Span, Time};
+use homeostat_model::{MonthBudget, Span, Spending, Time};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -104,60 +104,18 @@ impl<'de> Deserialize<'de> for Month {
     }
 }
 
-/// What actions cost: of one, or of many together.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Spending {
-    /// How many actions.
-    pub actions: u64,
-    /// Energy, in joules.
-    pub joules: f64,
-    /// Money, in euros.
-    pub euros: f64,
-    /// How long somebody was interrupted.
-    pub disruption: Span,
-    /// Boots.
-    pub boots: u64,
-    /// Evicted pods.
-    pub evictions: u64,
-    /// Tokens of language models.
-    pub tokens: u64,
-    /// Power cycles (SMART id 12).
-    pub power_cycles: u64,
-    /// Load cycles of disk heads (SMART id 193).
-    pub load_cycles: u64,
-    /// How much of NVMe spare was used up, 0 to 1.
-    pub nvme_spare_used: f64,
-}
-
-impl Spending {
-    /// Adds another; whole numbers stay at their greatest value rather than overflow.
-    pub fn add(&mut self, other: &Spending) {
-        self.actions = self.actions.saturating_add(other.actions);
-        self.joules += other.joules;
-        self.euros += other.euros;
-        self.disruption = self.disruption + other.disruption;
-        self.boots = self.boots.saturating_add(other.boots);
-        self.evictions = self.evictions.saturating_add(other.evictions);
-        self.tokens = self.tokens.saturating_add(other.tokens);
-        self.power_cycles = self.power_cycles.saturating_add(other.power_cycles);
-        self.load_cycles = self.load_cycles.saturating_add(other.load_cycles);
-        self.nvme_spare_used += other.nvme_spare_used;
-    }
-
-    /// The same without what cannot be spent: below zero, or not a number. The second value: whether anything was taken out.
-    fn readable(&self) -> (Spending, bool) {
-        let mut clean = self.clone();
-        let mut changed = clean.disruption < Span::ZERO;
-        clean.disruption = clean.disruption.max(Span::ZERO);
-        for number in [&mut clean.joules, &mut clean.euros, &mut clean.nvme_spare_used] {
-            if !(number.is_finite() && *number >= 0.0) {
-                *number = 0.0;
-                changed = true;
-            }
+/// The same without what cannot be spent: below zero, or not a number. The second value: whether anything was taken out.
+fn readable(spent: &Spending) -> (Spending, bool) {
+    let mut clean = spent.clone();
+    let mut changed = clean.disruption < Span::ZERO;
+    clean.disruption = clean.disruption.max(Span::ZERO);
+    for number in [&mut clean.joules, &mut clean.euros, &mut clean.nvme_spare_used] {
+        if !(number.is_finite() && *number >= 0.0) {
+            *number = 0.0;
+            changed = true;
         }
-        (clean, changed)
     }
+    (clean, changed)
 }
 
 /// The books of one month.
@@ -197,7 +155,7 @@ impl Books {
             self.late += 1;
             return;
         }
-        let (spent, changed) = spent.readable();
+        let (spent, changed) = readable(spent);
         self.unreadable += u64::from(changed);
         let account = self.months.entry(month).or_default();
         let named = account.policies.keys().filter(|name| *name != OTHER).count();

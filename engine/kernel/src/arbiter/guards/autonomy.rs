@@ -1,5 +1,6 @@
 //! How much may be done without a person: the least of what the policy's author and the class allow (lessons 27, 30). Silence is a
-//! no, except where the level is `veto`. A step was allowed with its run; a playbook's own question is always asked.
+//! no, except where the level is `veto`; how long that waits is priced by what is known of the action. What a policy has not earned yet
+//! (`score::ladder`) it may not do, whatever its author allows. A step was allowed with its run; a playbook's own question is always asked.
 
 use super::{Case, Opinion};
 use crate::arbiter::Consent;
@@ -21,8 +22,14 @@ pub(super) fn rule(case: &Case<'_>) -> Opinion {
     }
     let class = case.class();
     let class_max = case.settings.autonomy.get(&class).copied().unwrap_or(Autonomy::Suggest);
-    let autonomy = case.proposal.autonomy.min(class_max);
-    let source = if case.proposal.autonomy <= class_max { "the policy".to_owned() } else { format!("the class {class}") };
+    let ceiling = case.proposal.autonomy.min(class_max);
+    let mut source = if case.proposal.autonomy <= class_max { "the policy".to_owned() } else { format!("the class {class}") };
+    let earned = case.earned.as_ref().filter(|earned| earned.level < ceiling);
+    let autonomy = earned.map_or(ceiling, |earned| earned.level);
+    if let Some(earned) = earned {
+        source = format!("of `{}`, what was earned ({})", ceiling.name(), earned.why);
+    }
+    let veto_wait = case.earned.as_ref().and_then(|earned| earned.veto_wait).unwrap_or(case.settings.veto_wait);
     let level = autonomy.name();
     match (autonomy, &case.consent) {
         (Autonomy::Shadow, _) => Opinion { stance: Stance::Shadow, text: format!("{source} allows `{level}`: watching only") },
@@ -30,7 +37,7 @@ pub(super) fn rule(case: &Case<'_>) -> Opinion {
         (Autonomy::Auto, _) => Opinion::pass(format!("{source} allows `{level}`")),
         (Autonomy::Veto, Some(Consent::NotVetoed)) => Opinion::pass("nobody stopped it in time"),
         (Autonomy::Veto, None) => Opinion {
-            stance: Stance::Ask { by: case.now + case.settings.veto_wait },
+            stance: Stance::Ask { by: case.now + veto_wait },
             text: format!("{source} allows `{level}`: done unless a person stops it"),
         },
         (Autonomy::Suggest, _) => Opinion {

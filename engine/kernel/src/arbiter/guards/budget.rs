@@ -3,7 +3,7 @@
 //! do; among each other its steps keep the limit too. What a day costs is what the verbs say they cost.
 
 use super::{Case, Opinion};
-use crate::ledger::{Spent, cost_of};
+use crate::ledger::{Spent, cost_of, spending_of};
 use homeostat_model::{Class, Span};
 
 pub(super) fn rule(case: &Case<'_>) -> Opinion {
@@ -26,6 +26,9 @@ pub(super) fn rule(case: &Case<'_>) -> Opinion {
         let until = oldest.map_or(case.now + hour, |at| at + hour);
         return Opinion::hold(until, format!("{sent} {class} actions were sent within the last hour, at most {per_hour_max} may be"));
     }
+    if let Some(text) = month_is_spent(case) {
+        return Opinion::hold(case.now + hour, text);
+    }
     if let Some(text) = day_is_spent(case) {
         return Opinion::hold(case.now + hour, text);
     }
@@ -41,6 +44,33 @@ fn running(case: &Case<'_>, class: Class) -> u32 {
     counted.filter(|state| state.action.as_ref().is_some_and(|action| action.class == class)).count() as u32
 }
 
+/// The month's budget: what is in the books, what is under way and will be, and what this would cost. When it is spent, what tells and
+/// what brings back still passes.
+fn month_is_spent(case: &Case<'_>) -> Option<String> {
+    let budget = &case.settings.month;
+    if case.class() <= Class::Restore || *budget == homeostat_model::MonthBudget::default() {
+        return None;
+    }
+    let cost = |verb: &homeostat_model::Verb| spending_of(case.verbs, verb, &case.settings.tariff, case.now);
+    let mut about_to = homeostat_model::Spending::default();
+    // What takes away must be able to pay for what brings back, its own and that of everything that is away now: bringing back is never held.
+    let back = |verb: &homeostat_model::Verb| {
+        let opposite = case.verbs.get(verb)?.opposite.as_ref()?;
+        case.verbs.get(opposite).filter(|spec| spec.class <= Class::Restore).map(|_| opposite)
+    };
+    for touch in case.touches() {
+        about_to.add(&cost(&touch.verb));
+        back(&touch.verb).into_iter().for_each(|opposite| about_to.add(&cost(opposite)));
+    }
+    for (target, verb, at) in case.ledger.all_done() {
+        let opposite = back(verb).filter(|opposite| case.ledger.last_done(target, opposite).is_none_or(|(back_at, _)| back_at < at));
+        let counted = case.touches().iter().any(|touch| &touch.target == target);
+        opposite.filter(|_| !counted).into_iter().for_each(|opposite| about_to.add(&cost(opposite)));
+    }
+    case.ledger.all_running().for_each(|state| about_to.add(&cost(&state.proposal.verb)));
+    case.ledger.books().over(budget, case.now, &about_to)
+}
+
 fn day_is_spent(case: &Case<'_>) -> Option<String> {
     let day = &case.settings.day;
     if day.disruption_max.is_none() && day.energy_max_joules.is_none() && day.spend_max_euros.is_none() {
@@ -48,9 +78,9 @@ fn day_is_spent(case: &Case<'_>) -> Option<String> {
     }
     let mut mine = Spent::default();
     for touch in case.touches() {
-        mine.add(cost_of(case.verbs, &touch.verb), day);
+        mine.add(cost_of(case.verbs, &touch.verb), &case.settings.tariff, case.now);
     }
-    let spent = case.ledger.spent_since(case.now - Spent::DAY, case.verbs, day);
+    let spent = case.ledger.spent_since(case.now - Spent::DAY, case.verbs, &case.settings.tariff);
     if mine.disruption == Span::ZERO && mine.energy_joules <= 0.0 {
         return None;
     }

@@ -136,7 +136,7 @@ fn lesson_18_what_comes_back_after_an_outage_comes_one_by_one() {
 fn lesson_17_the_day_is_spent() {
     let mut set = with(easy(), &[("reboot", &remedy("exec.reboot", "every: \"15s\", cooldown: \"1m\""))], TopologySettings::default());
     let spec = set.actuators.iter_mut().flat_map(|spec| &mut spec.verbs).find(|spec| spec.verb.as_str() == "exec.reboot").expect("it");
-    spec.cost = Cost { disruption: Span::from_mins(5), energy_joules: 1000.0 };
+    spec.cost = Cost { disruption: Span::from_mins(5), energy_joules: 1000.0, ..Cost::default() };
     set.arbiter.day.disruption_max = Some(Span::from_mins(9));
     let mut lab = lab(set);
     let bad = [("bad{node='a'}", 1.0)];

@@ -207,6 +207,13 @@ pub const ENTRIES: &[ApiEntry] = &[
         &[("exec(\"disk-cleanup\").on(\"node/nas\")", "exec.disk-cleanup on node/nas")],
     ),
     entry(
+        "Actions",
+        "a.or_rather(other)",
+        "Another action that may mend the same. Which of them is tried, experience chooses, as long as all can be taken back; else the first.",
+        "an action",
+        &[("exec(\"disk-cleanup\").or_rather(exec(\"disk-trim\"))", "exec.disk-cleanup or exec.disk-trim")],
+    ),
+    entry(
         "Wishes",
         "propose(action)",
         "Wishes it. Nothing is done by this; the arbiter rules.",

@@ -53,6 +53,7 @@ pub const RETURNS: &[(&str, Kind)] = &[
     ("http", Kind::Action),
     ("act", Kind::Action),
     ("on", Kind::Action),
+    ("or_rather", Kind::Action),
     ("propose", Kind::Wish),
     ("because", Kind::Wish),
     ("claim", Kind::Wish),
@@ -142,6 +143,8 @@ impl Walker<'_> {
             (_, Some(Kind::Claim)) => of_claim(name, given),
             (_, Some(Kind::Action)) if name == "propose" => self.propose(given, place),
             ("on", Some(Kind::Action)) => on(given),
+            // What is said of the first is said of the wish; the others are for the graph of effects to ask again.
+            ("or_rather", Some(Kind::Action)) => given.into_iter().next().map_or(Value::Unknown, |(value, _)| value),
             _ => self.free(name, &given, place),
         }
     }

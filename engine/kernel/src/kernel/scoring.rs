@@ -1,0 +1,389 @@
+//! Scores: what an action really did, asked of the windows when its claim is due.
+//!
+//! The claim's series is compared with what would have come without the action (`score::effect`): its own past, sibling targets that
+//! nothing was done to, and what such symptoms do when nobody acts. The actuator's own word is not asked: it is an outcome, and what
+//! it says moves no trust. Deliberately absent: numbers; they are made in `score/`. An editor breaks this by scoring an action whose
+//! samples are missing: that is inconclusive, with its reason.
+
+use super::{Kernel, Timer};
+use crate::ledger::{ActionState, Phase, symptom_of};
+use crate::score::dead_time;
+use crate::score::effect::{self, Better, NaturalCourse, Question};
+use crate::store::{Selector, SeriesRef, Store};
+use homeostat_model::{
+    ActionId, Claim, ClaimSubject, Closing, Effect, Finding, Natural, Record, Relation, Response, Score, SeriesKey, Span, Target, Time,
+    Verb,
+};
+
+/// What was before is looked at for so many times the judged time …
+const BEFORE_TIMES: i64 = 12;
+/// … at least for this long …
+const BEFORE_MIN: Span = Span::from_hours(1);
+/// … and at most for this long.
+const BEFORE_MAX: Span = Span::from_hours(24);
+/// Siblings that are compared with.
+const CONTROLS_MAX: usize = 4;
+/// Siblings that are looked at to find them.
+const CANDIDATES_MAX: usize = 64;
+/// Samples after the action without which nothing is told, if they can still come.
+const AFTER_MIN: i64 = 4;
+/// A score waits at most so many times the claim's time for them.
+const WAIT_TIMES: i64 = 3;
+/// Days back whose same hours are looked at for a daily rhythm.
+const DAYS_BACK: i64 = 2;
+/// Of the claim's time, what the dead time may take at most.
+const DEAD_SHARE_MAX: f64 = 0.75;
+/// Labels that say which thing a series is about; siblings differ in these only.
+const THING_LABELS: [&str; 9] = ["node", "instance", "pod", "disk", "mountpoint", "service", "certificate", "device", "host"];
+/// Guarded series that are looked at per metric.
+const GUARDED_MAX: usize = 4;
+
+/// Samples in seconds around the sending.
+type Track = Vec<(f64, f64)>;
+
+/// What is asked of the windows about one action.
+struct Look {
+    sent_at: Time,
+    /// The judged time, seconds after the sending.
+    from: f64,
+    to: f64,
+    before: Span,
+}
+
+impl Kernel {
+    /// Sets the moment at which an action is scored.
+    pub(super) fn score_at(&mut self, id: ActionId, at: Time) {
+        self.timers.insert((at, Timer::Score(id)));
+    }
+
+    /// An action's score is due.
+    pub(super) fn score_due(&mut self, id: ActionId) {
+        let Some(state) = self.ledger.action(id) else { return };
+        if state.score.is_some() {
+            return;
+        }
+        match state.phase {
+            Phase::Done => {}
+            // Its fate is not known yet; probing ends by itself.
+            phase if phase.is_running() => return self.score_at(id, self.now + Span::from_mins(1)),
+            Phase::Closed { closing: Closing::Unresolved } => {
+                return self.scored(id, inconclusive("nobody can tell whether it was done".into()));
+            }
+            _ => return,
+        }
+        let Some(Claim { subject, within }) = state.proposal.claim.clone() else { return };
+        let Some(sent_at) = state.sent_at else { return };
+        let verb = state.proposal.verb.clone();
+        let natural = self.natural(state, sent_at, within);
+        match subject {
+            ClaimSubject::Delivered => {}
+            ClaimSubject::AlertResolved { .. } => {
+                let held = state.judgement.as_ref().and_then(|judgement| judgement.held);
+                self.scored(id, by_recovery(held, natural));
+            }
+            ClaimSubject::Series { series, relation, threshold, .. } => {
+                if let Some(later) = self.later(&verb, &series, sent_at, within) {
+                    return self.score_at(id, later);
+                }
+                let score = self.score_of(id, &series, relation, threshold, within, natural);
+                self.scored(id, score);
+            }
+        }
+    }
+
+    /// Writes a score down, and what follows from it.
+    fn scored(&mut self, id: ActionId, score: Score) {
+        self.stats.scored(score.finding);
+        let step = self.step_by_score(id, &score);
+        self.record(Record::Scored { action: id, score: Box::new(score) });
+        self.take_step(step);
+        self.arm_upkeep();
+    }
+
+    /// When enough samples will have come, if they have not yet and still can.
+    fn later(&self, verb: &Verb, series: &SeriesKey, sent_at: Time, within: Span) -> Option<Time> {
+        let interval = self.host.with_store(|store| {
+            let found = store.find(series)?;
+            let samples = store.window(found, self.now, BEFORE_MIN).samples();
+            interval_of(&samples)
+        })?;
+        let from = self.dead_time(verb, series, within);
+        let enough = sent_at + from + Span(interval.millis().saturating_mul(AFTER_MIN));
+        (enough > self.now && enough <= sent_at + Span(within.millis().saturating_mul(WAIT_TIMES))).then_some(enough)
+    }
+
+    /// From when on after the sending the claim's series is judged: what was learned of its dead time, or half of the claim's time.
+    fn dead_time(&self, verb: &Verb, series: &SeriesKey, within: Span) -> Span {
+        let learned = self.ledger.trust().response(verb, &series.metric).and_then(dead_time::Learned::summary);
+        let answer = learned.map(|summary| summary.dead_time_seconds.median + summary.lag_seconds.median);
+        answer.map_or(within.times(0.5), |seconds| Span::from_millis((seconds * 1000.0) as i64).min(within.times(DEAD_SHARE_MAX)))
+    }
+
+    fn score_of(
+        &self,
+        id: ActionId,
+        series: &SeriesKey,
+        relation: Relation,
+        threshold: f64,
+        within: Span,
+        natural: Option<Natural>,
+    ) -> Score {
+        let Some(state) = self.ledger.action(id) else { return inconclusive("the action is not remembered".into()) };
+        let sent_at = state.sent_at.unwrap_or(self.now);
+        let target = state.proposal.target.clone();
+        let until = self.disturbed(state, sent_at);
+        let ends = until.unwrap_or(self.now).min(self.now);
+        let look = Look {
+            sent_at,
+            from: self.dead_time(&state.proposal.verb, series, within).seconds(),
+            to: ends.since(sent_at).seconds(),
+            before: Span(within.millis().saturating_mul(BEFORE_TIMES)).max(BEFORE_MIN).min(BEFORE_MAX),
+        };
+        if look.to <= look.from {
+            return inconclusive("something else was done to the target before its effect could be seen".into());
+        }
+        let better = if relation == Relation::Above { Better::Up } else { Better::Down };
+        let began = self.ledger.trust().episode(&symptom_of(&state.proposal)).map(|episode| episode.since);
+        self.host.with_store(|store| {
+            let Some(found) = store.find(series) else { return inconclusive(format!("nothing is known of {series}")) };
+            let track = track_of(store, found, &look);
+            let last = track.iter().rev().find(|(at, _)| *at <= 0.0).map(|(_, value)| *value);
+            let way = last.map_or(0.0, |last| (threshold - last).abs()).max(threshold.abs() * 1e-3).max(f64::MIN_POSITIVE);
+            let matters = way * self.arbiter.settings.earned.matters_share;
+            let controls = self.controls(store, series, &look);
+            let course = natural.map(|natural| NaturalCourse {
+                odds: natural.odds,
+                level: level_before(&track, began.map_or(0.0, |began| -sent_at.since(began).seconds())).unwrap_or(threshold),
+                threshold,
+            });
+            let main = estimated(series, &track, &controls, &look, better, matters, course);
+            let side_effects = self.side_effects(store, state, series, &look);
+            let response = response_of(&track);
+            told(main, side_effects, natural, response, &target)
+        })
+    }
+
+    /// When something else was done to the same target, after the sending.
+    fn disturbed(&self, state: &ActionState, sent_at: Time) -> Option<Time> {
+        let own_run = state.proposal.origin.run();
+        let others = self.ledger.actions().filter(|other| {
+            let of_same_run =
+                other.proposal.origin.run().is_some_and(|run| Some(run) == own_run || run == state.id) || own_run == Some(other.id);
+            other.id != state.id && !of_same_run && other.proposal.target == state.proposal.target
+        });
+        let rough = others.filter(|other| other.action.as_ref().is_some_and(|action| action.class > homeostat_model::Class::Notify));
+        rough.filter_map(|other| other.sent_at).filter(|at| *at > sent_at).min()
+    }
+
+    /// What such a symptom does when nobody acts.
+    fn natural(&self, state: &ActionState, sent_at: Time, within: Span) -> Option<Natural> {
+        let policy = state.proposal.origin.policy()?;
+        let began = self.ledger.trust().episode(&symptom_of(&state.proposal)).map_or(state.ruled_at, |episode| episode.since);
+        Some(self.ledger.trust().recovery(policy).odds(sent_at.since(began), within))
+    }
+
+    /// Siblings of a series: the same metric of other things to which nothing was done.
+    fn controls(&self, store: &Store, series: &SeriesKey, look: &Look) -> Vec<Track> {
+        let Ok(selector) = Selector::parse(&series.metric) else { return Vec::new() };
+        let (since, until) = (look.sent_at - look.before, self.now);
+        let touched: Vec<&Target> = self
+            .ledger
+            .actions()
+            .filter(|state| state.sent_at.is_some_and(|at| at >= since && at <= until))
+            .map(|state| &state.proposal.target)
+            .collect();
+        let is_sibling = |key: &SeriesKey| {
+            let same = key.labels.iter().all(|(name, value)| THING_LABELS.contains(&name) || series.labels.get(name) == Some(value));
+            let touched = touched.contains(&&super::evaluating::target_of(key));
+            key != series && same && !touched && key.labels.iter().count() == series.labels.iter().count()
+        };
+        let all = store.select(&selector).into_iter().take(CANDIDATES_MAX);
+        let siblings = all.filter(|found| store.key(*found).is_some_and(|key| is_sibling(&key)));
+        siblings.take(CONTROLS_MAX).map(|found| track_of(store, found, look)).collect()
+    }
+
+    /// What it did to the series that the policy guards.
+    fn side_effects(&self, store: &Store, state: &ActionState, series: &SeriesKey, look: &Look) -> Vec<Effect> {
+        let policy = state.proposal.origin.policy().and_then(|policy| self.policies.get(policy));
+        let mut effects = Vec::new();
+        for (metric, better) in policy.map_or(&[][..], |policy| &policy.guards) {
+            let Ok(selector) = Selector::parse(metric) else { continue };
+            let of_target = |key: &SeriesKey| {
+                super::evaluating::target_of(key) == state.proposal.target
+                    || key.labels.get("node").is_some_and(|node| series.labels.get("node") == Some(node))
+            };
+            let found = store.select(&selector).into_iter().filter_map(|found| Some((found, store.key(found)?)));
+            for (found, key) in found.filter(|(_, key)| of_target(key) && key != series).take(GUARDED_MAX) {
+                let track = track_of(store, found, look);
+                let usual = level_before(&track, 0.0).unwrap_or(0.0).abs();
+                let matters = (usual * self.arbiter.settings.earned.matters_share).max(f64::MIN_POSITIVE);
+                let better = if *better == Relation::Above { Better::Up } else { Better::Down };
+                let siblings = self.controls(store, &key, look);
+                effects.extend(estimated(&key, &track, &siblings, look, better, matters, None).ok());
+            }
+        }
+        effects
+    }
+}
+
+/// A series' samples around an action, with the same hours of the days before.
+fn track_of(store: &Store, series: SeriesRef, look: &Look) -> Track {
+    let span = look.before + Span::from_millis((look.to * 1000.0) as i64);
+    let end = look.sent_at + Span::from_millis((look.to * 1000.0) as i64);
+    let retention = store.settings().retention;
+    let mut track = Track::new();
+    let day = Span::from_hours(24);
+    if span < day {
+        for days in (1..=DAYS_BACK).rev().filter(|days| Span(day.millis() * days) + span <= retention) {
+            append(&mut track, store, series, end - Span(day.millis() * days), span, look.sent_at);
+        }
+    }
+    append(&mut track, store, series, end, span, look.sent_at);
+    track
+}
+
+fn append(track: &mut Track, store: &Store, series: SeriesRef, end: Time, span: Span, zero: Time) {
+    let samples = store.window(series, end, span).samples();
+    let finite = samples.into_iter().filter(|(_, value)| value.is_finite());
+    track.extend(finite.map(|(at, value)| ((at.millis() - zero.millis()) as f64 / 1000.0, value)));
+}
+
+/// The usual distance of two samples.
+fn interval_of(samples: &[(Time, f64)]) -> Option<Span> {
+    let mut steps: Vec<i64> = samples.windows(2).map(|pair| pair[1].0.since(pair[0].0).millis()).collect();
+    steps.sort_unstable();
+    steps.get(steps.len() / 2).map(|step| Span(*step))
+}
+
+/// The median of what was before `until` (seconds, not after the sending).
+fn level_before(track: &Track, until: f64) -> Option<f64> {
+    let mut values: Vec<f64> = track.iter().filter(|(at, _)| *at < until.min(0.0)).map(|(_, value)| *value).collect();
+    values.sort_unstable_by(f64::total_cmp);
+    values.get(values.len() / 2).copied()
+}
+
+fn response_of(track: &Track) -> Option<Response> {
+    let split = track.partition_point(|(at, _)| *at <= 0.0);
+    let recent = track[..split].partition_point(|(at, _)| *at < -BEFORE_MAX.seconds());
+    dead_time::fit(&track[recent..split], &track[split..]).map(|fit| fit.response())
+}
+
+fn estimated(
+    series: &SeriesKey,
+    track: &Track,
+    controls: &[Track],
+    look: &Look,
+    better: Better,
+    matters: f64,
+    natural: Option<NaturalCourse>,
+) -> Result<Effect, String> {
+    let controls: Vec<&[(f64, f64)]> = controls.iter().map(Vec::as_slice).collect();
+    let question = Question { target: track, controls: &controls, from: look.from, to: look.to, better, matters, natural };
+    let found = effect::estimate(&question).map_err(|gap| gap.to_string())?;
+    Ok(Effect {
+        series: series.clone(),
+        effect: found.effect,
+        low: found.low,
+        high: found.high,
+        observed: found.observed,
+        expected: found.expected,
+        p_helped: found.p_helped,
+        p_harmed: found.p_harmed,
+        finding: found.finding,
+        before: found.before,
+        after: found.after,
+        controls: found.controls,
+        placebos: found.placebos,
+        widened: found.widened,
+    })
+}
+
+fn inconclusive(why: String) -> Score {
+    Score {
+        finding: Finding::Inconclusive,
+        p_helped: 0.0,
+        p_harmed: 0.0,
+        effect: None,
+        side_effects: Vec::new(),
+        natural: None,
+        response: None,
+        text: format!("inconclusive: {why}"),
+        missing: Some(why),
+    }
+}
+
+/// A claim about an alert: all that can be seen is whether it went, and all that it can be compared with is how often it goes by
+/// itself. Below this chance of that, an end after the action counts as help.
+const BY_ITSELF_MAX: f64 = 0.05;
+
+fn by_recovery(held: Option<bool>, natural: Option<Natural>) -> Score {
+    let Some(held) = held else { return inconclusive("nobody could see whether the alert ended".into()) };
+    let Some(natural) = natural else { return inconclusive("nothing is known of such alerts when nobody acts".into()) };
+    let odds = natural.odds;
+    let (finding, p_helped) = match held {
+        true if odds <= BY_ITSELF_MAX => (Finding::Helped, 1.0 - odds),
+        true => (Finding::Inconclusive, 1.0 - odds),
+        false => (Finding::NoEffect, 0.0),
+    };
+    let came = if held { "the alert ended in time" } else { "the alert is still firing" };
+    let text = format!("{finding}: {came}; {}", natural_text(&natural));
+    Score { finding, p_helped, natural: Some(natural), missing: None, text, ..inconclusive(String::new()) }
+}
+
+fn natural_text(natural: &Natural) -> String {
+    format!(
+        "after {} such a symptom would have gone by itself with a chance of {:.0} % ({} episodes at risk)",
+        natural.lasted,
+        natural.odds * 100.0,
+        natural.at_risk
+    )
+}
+
+/// Puts a score together: harm on a guarded series is harm, whatever the claim's own series says.
+fn told(
+    main: Result<Effect, String>,
+    side_effects: Vec<Effect>,
+    natural: Option<Natural>,
+    response: Option<Response>,
+    target: &Target,
+) -> Score {
+    let harm =
+        side_effects.iter().filter(|effect| effect.finding == Finding::Harmed).max_by(|a, b| a.p_harmed.total_cmp(&b.p_harmed)).cloned();
+    let effect = match (main, &harm) {
+        (Ok(effect), _) => effect,
+        (Err(why), None) => return Score { side_effects, natural, ..inconclusive(why) },
+        (Err(_), Some(harm)) => harm.clone(),
+    };
+    let mut text = format!("{}: {}", effect.finding, effect_text(&effect));
+    let (mut finding, mut p_helped, mut p_harmed) = (effect.finding, effect.p_helped, effect.p_harmed);
+    if let Some(harm) = harm {
+        finding = Finding::Harmed;
+        p_harmed = p_harmed.max(harm.p_harmed);
+        p_helped = p_helped.min(1.0 - p_harmed);
+        text = format!("harmed: on what is guarded beside {target}, {}; {text}", effect_text(&harm));
+    }
+    if let Some(natural) = &natural {
+        text = format!("{text}; {}", natural_text(natural));
+    }
+    Score { finding, p_helped, p_harmed, effect: Some(effect), side_effects, natural, response, missing: None, text }
+}
+
+fn effect_text(effect: &Effect) -> String {
+    format!(
+        "{} was {} where {} would have come ({}{}, 95 % {} to {})",
+        effect.series,
+        short(effect.observed),
+        short(effect.expected),
+        if effect.effect < 0.0 { "" } else { "+" },
+        short(effect.effect),
+        short(effect.low),
+        short(effect.high)
+    )
+}
+
+/// Three significant digits.
+fn short(value: f64) -> String {
+    let digits = if value == 0.0 || !value.is_finite() { 0 } else { (2 - value.abs().log10().floor() as i32).clamp(0, 12) };
+    let text = format!("{value:.*}", digits as usize);
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+}
