@@ -2,7 +2,7 @@
 //!
 //! Deliberately absent: doing it, knowing when a machine is idle, and how energy is measured. All costs are joules; what a power cycle
 //! wears off is turned into joules at the price of energy. An editor breaks this by forgetting a cost of the boot, or by letting the
-//! learned rule sleep earlier than its [`Rule::slack_joules`] can pay for: then no bound holds any more.
+//! learned rule sleep earlier than its [`Rental::slack_joules`] can pay for: then no bound holds any more.
 
 use homeostat_model::Span;
 use serde::{Deserialize, Serialize};
@@ -156,17 +156,17 @@ fn median(mut values: Vec<f64>) -> f64 {
 /// can break the bound once, however much experience speaks for it. What can be kept is the bound on the sum: idle times that went
 /// better than twice their optimum leave slack (Σ 2·optimum − cost), and an earlier threshold is allowed just as far as its worst
 /// case, C − awake·t, is covered by it. Hence after every idle time, whatever comes: Σ cost ≤ 2 · Σ optimum, as long as the machine sleeps
-/// by this rule. Within that, the threshold is the one that would have cost least over the idle times seen; never later than B.
+/// by this rental. Within that, the threshold is the one that would have cost least over the idle times seen; never later than B.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Rule {
+pub struct Rental {
     idles: VecDeque<f64>,
     slack_joules: f64,
 }
 
 /// When to sleep, and why.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Advice {
+pub struct Nap {
     /// Sleep once idle for so long; the longest span: never.
     pub after: Span,
     /// The break-even time.
@@ -175,7 +175,7 @@ pub struct Advice {
     pub text: String,
 }
 
-impl Rule {
+impl Rental {
     /// One idle time that has ended: how long it was, and after how long the machine was asleep (`None`: it stayed awake). A machine
     /// that others put to sleep may use up all slack and more; then the plain rule holds until it is paid back.
     pub fn observe(&mut self, costs: &Costs, idle_seconds: f64, slept_after: Option<f64>) {
@@ -197,20 +197,20 @@ impl Rule {
     }
 
     /// When to sleep. Work: sorting at most [`IDLES_MAX`] numbers.
-    pub fn advice(&self, costs: &Costs) -> Advice {
+    pub fn sleep_after(&self, costs: &Costs) -> Nap {
         let break_even = costs.break_even_seconds();
-        let advice = |after: Span, text: String| Advice { after, break_even: costs.break_even(), text };
-        let Some(nap) = costs.nap_joules() else { return advice(NEVER, "sleeping saves nothing".into()) };
+        let nap_after = |after: Span, text: String| Nap { after, break_even: costs.break_even(), text };
+        let Some(nap) = costs.nap_joules() else { return nap_after(NEVER, "sleeping saves nothing".into()) };
         let plain = costs.break_even();
         if self.idles.len() < IDLES_MIN {
             let text = format!("asleep after the break-even time of {plain}; {} of {IDLES_MIN} idle times seen", self.idles.len());
-            return advice(plain, text);
+            return nap_after(plain, text);
         }
         // The worst case of an earlier sleep must be paid for by the slack.
         let earliest = ((nap - self.slack_joules.max(0.0)) / costs.awake_watts).max(0.0);
         let (best, saved_share) = self.cheapest(costs, nap, earliest, break_even);
         if saved_share < SAVED_SHARE_MIN {
-            return advice(
+            return nap_after(
                 plain,
                 format!("asleep after the break-even time of {plain}; over {} idle times no other was better", self.idles.len()),
             );
@@ -222,7 +222,7 @@ impl Rule {
             self.idles.len(),
             100.0 * saved_share
         );
-        advice(after, text)
+        nap_after(after, text)
     }
 
     /// The threshold from `earliest` to `break_even` that would have cost least over the idle times seen, and the share that it would
@@ -275,7 +275,7 @@ mod tests {
             Costs { asleep_watts: -1.0, ..MUSCLE },
             Costs { euros_per_kwh: 0.0, ..worn },
         ] {
-            assert_eq!((odd.break_even(), Rule::default().advice(&odd).after), (NEVER, NEVER), "{odd:?}");
+            assert_eq!((odd.break_even(), Rental::default().sleep_after(&odd).after), (NEVER, NEVER), "{odd:?}");
         }
         assert_eq!(Costs { euros_per_kwh: 0.0, ..MUSCLE }.break_even(), MUSCLE.break_even(), "no wear needs no price");
     }
@@ -298,29 +298,29 @@ mod tests {
 
     #[test]
     fn long_idle_times_teach_to_sleep_at_once_and_short_ones_unteach_it() {
-        let mut rule = Rule::default();
+        let mut rental = Rental::default();
         for _ in 0..40 {
-            let after = rule.advice(&MUSCLE).after.seconds();
-            rule.observe(&MUSCLE, 7200.0, Some(after));
+            let after = rental.sleep_after(&MUSCLE).after.seconds();
+            rental.observe(&MUSCLE, 7200.0, Some(after));
         }
-        let learned = rule.advice(&MUSCLE);
+        let learned = rental.sleep_after(&MUSCLE);
         assert_eq!(learned.after, Span::ZERO, "{}", learned.text);
         assert!(learned.text.contains("at most twice"), "{}", learned.text);
-        assert_eq!(serde_json::from_str::<Rule>(&serde_json::to_string(&rule).unwrap()).unwrap(), rule);
+        assert_eq!(serde_json::from_str::<Rental>(&serde_json::to_string(&rental).unwrap()).unwrap(), rental);
         // Demand that comes right after every sleep eats the slack, and no more than that.
         let mut woken = 0;
-        while rule.advice(&MUSCLE).after < Span::from_secs(100) {
-            let after = rule.advice(&MUSCLE).after.seconds();
-            rule.observe(&MUSCLE, after + 0.001, Some(after));
+        while rental.sleep_after(&MUSCLE).after < Span::from_secs(100) {
+            let after = rental.sleep_after(&MUSCLE).after.seconds();
+            rental.observe(&MUSCLE, after + 0.001, Some(after));
             woken += 1;
         }
-        assert!((5..=100).contains(&woken) && rule.slack_joules() >= 0.0, "{woken} times, {} J left", rule.slack_joules());
+        assert!((5..=100).contains(&woken) && rental.slack_joules() >= 0.0, "{woken} times, {} J left", rental.slack_joules());
         // Others put it to sleep at once, again and again: the plain rule holds.
         for _ in 0..40 {
-            rule.observe(&MUSCLE, 1.0, Some(0.0));
+            rental.observe(&MUSCLE, 1.0, Some(0.0));
         }
-        assert!(rule.slack_joules() < 0.0);
-        assert_eq!(rule.advice(&MUSCLE).after, MUSCLE.break_even());
+        assert!(rental.slack_joules() < 0.0);
+        assert_eq!(rental.sleep_after(&MUSCLE).after, MUSCLE.break_even());
     }
 
     /// What one idle time costs at least, found by trying to sleep at every second of it, or never.
@@ -367,18 +367,18 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(1000))]
         #[test]
         fn both_rules_cost_at_most_twice_what_knowing_the_future_would(costs in costs(), idles in idles()) {
-            let (mut rule, mut learned, mut best_learned) = (Rule::default(), 0.0, 0.0);
+            let (mut rental, mut learned, mut best_learned) = (Rental::default(), 0.0, 0.0);
             let (mut plain, mut best_plain) = (0.0, 0.0);
             for (index, idle) in idles.iter().enumerate() {
                 let after = costs.break_even().seconds();
                 let seconds = ended(*idle, after);
                 plain += costs.idle_joules(f64::from(seconds), Some(after));
                 best_plain += tried(&costs, seconds);
-                let advice = rule.advice(&costs);
-                prop_assert!(advice.after <= advice.break_even);
-                let after = advice.after.seconds();
+                let nap = rental.sleep_after(&costs);
+                prop_assert!(nap.after <= nap.break_even);
+                let after = nap.after.seconds();
                 let seconds = ended(*idle, after);
-                rule.observe(&costs, f64::from(seconds), Some(after));
+                rental.observe(&costs, f64::from(seconds), Some(after));
                 learned += costs.idle_joules(f64::from(seconds), Some(after));
                 best_learned += tried(&costs, seconds);
                 // Thresholds are whole milliseconds: up to one more of rent per idle time.
