@@ -285,7 +285,8 @@ fn waking_again_after_it_slept_is_not_futile() {
     let mut id = 0;
     for round in 0..4_i64 {
         for (row, verb) in [((1.0, 0.0), "power.wake"), ((0.0, 1.0), "power.sleep")] {
-            let begin = round * 1200 + if verb == "power.wake" { 15 } else { 615 };
+            // Not in a rhythm: that would be the loop chasing itself.
+            let begin = round * 1200 + [0, 240, 30, 330][round as usize] + if verb == "power.wake" { 15 } else { 615 };
             let said = lab.observe(begin, &[("bad{node='a'}", row.0), ("idle{node='a'}", row.1)]);
             id += 1;
             assert!(said.contains(&format!("a{id} act {verb} on node/a #1")), "round {round}: {said:?}");

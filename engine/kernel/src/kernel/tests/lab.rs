@@ -180,7 +180,10 @@ impl Lab {
                 *self.sent.entry(admitted.action().id).or_default() += 1;
             }
             let record = effect.record();
-            said.push(text(&record));
+            // What it cost is for the books; the dialogues are about what is done.
+            if !matches!(record, Record::Spent { .. }) {
+                said.push(text(&record));
+            }
             self.entries.push((now, EntryBody::Effect(record)));
         }
         said
