@@ -70,28 +70,28 @@ impl Grid {
     }
 
     /// Means and mean times of the samples, `shift` seconds later than they were, per row; rows without a sample are NaN.
-    /// `rows` must hold NaN or nothing; one pass over the samples inside the window.
+    /// One pass over the samples inside the window.
     pub(super) fn means(&self, samples: &[(f64, f64)], shift: f64, rows: &mut Means) {
         rows.clear(self.rows());
-        let oldest = -(self.before as f64) * self.width;
-        let begin = samples.partition_point(|(at, _)| *at + shift <= oldest);
+        let place = |at: f64| samples.partition_point(|(time, _)| *time + shift <= at);
+        let sent = place(0.0);
         let inverse = 1.0 / self.width;
-        for (at, value) in &samples[begin..] {
+        for (at, value) in &samples[place(-(self.before as f64) * self.width).min(sent)..sent] {
+            let at = at + shift;
+            let back = (1e-9 - at * inverse) as i32 as usize;
+            if back < self.before && value.is_finite() {
+                rows.add(self.before - 1 - back, at, *value);
+            }
+        }
+        let last = (self.after - 1) as i32;
+        for (at, value) in &samples[sent..] {
             let at = at + shift;
             if at > self.to {
                 break;
             }
-            let row = if at <= 0.0 {
-                self.before.wrapping_sub(1).wrapping_sub((-at * inverse + 1e-9) as usize)
-            } else if at >= self.from {
-                self.before + (((at - self.from) * inverse + 1e-9) as usize).min(self.after - 1)
-            } else {
-                continue;
-            };
-            if row < self.rows() && value.is_finite() && at.is_finite() {
-                rows.count[row] += 1.0;
-                rows.value[row] += value;
-                rows.at[row] += at;
+            if at >= self.from && value.is_finite() {
+                let on = ((at - self.from) * inverse + 1e-9) as i32;
+                rows.add(self.before + on.min(last) as usize, at, *value);
             }
         }
         rows.divide(self.rows());
@@ -156,6 +156,12 @@ impl Means {
         }
     }
 
+    fn add(&mut self, row: usize, at: f64, value: f64) {
+        self.count[row] += 1.0;
+        self.value[row] += value;
+        self.at[row] += at;
+    }
+
     fn divide(&mut self, rows: usize) {
         for row in 0..rows {
             let count = self.count[row];
@@ -180,8 +186,8 @@ impl Means {
             let left = previous.map_or(values[row], |at| values[at]);
             let right = values[row];
             let span = (row - begin + 1) as f64;
-            for missing in begin..row {
-                values[missing] = left + (right - left) * ((missing - begin + 1) as f64 / span);
+            for (place, missing) in values[begin..row].iter_mut().enumerate() {
+                *missing = left + (right - left) * ((place + 1) as f64 / span);
             }
             previous = Some(row);
         }

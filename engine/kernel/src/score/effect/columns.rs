@@ -240,9 +240,8 @@ fn sibling_column(question: &Question<'_>, grid: &Grid, target: &Means, standard
         let weight = along / seen - 1.0 / f64::sqrt(seen);
         if weight > 0.0 {
             taking_part += 1;
-            for row in 0..grid.rows() {
-                column[row] += weight * means.value[row];
-            }
+            let moved = column.iter_mut().zip(&means.value);
+            moved.take(grid.rows()).for_each(|(sum, value)| *sum += weight * value);
         }
     }
     if taking_part == 0 {
@@ -268,9 +267,8 @@ fn day_column(question: &Question<'_>, grid: &Grid, column: &mut [f64; ROWS_MAX]
         grid.means(question.target, day as f64 * DAY_SECONDS, &mut means);
         if means.fill(0..grid.before, SEEN_SHARE) && means.fill(grid.before..grid.rows(), SEEN_SHARE) {
             taking_part += 1;
-            for row in 0..grid.rows() {
-                column[row] += means.value[row];
-            }
+            let repeated = column.iter_mut().zip(&means.value);
+            repeated.take(grid.rows()).for_each(|(sum, value)| *sum += value);
         }
     }
     if taking_part == 0 {

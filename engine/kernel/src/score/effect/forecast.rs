@@ -137,6 +137,7 @@ impl<const KINDS: usize> Filter<KINDS> {
     }
 
     /// Takes one row in.
+    #[allow(clippy::needless_range_loop, reason = "one index runs over several arrays side by side")]
     pub(super) fn take(&mut self, row: &Row) {
         let (mut kept, mut gain, mut inverse) = ([0.0; KINDS], [0.0; KINDS], [0.0; KINDS]);
         for kind in 0..KINDS {
@@ -182,6 +183,7 @@ impl<const KINDS: usize> Filter<KINDS> {
     }
 
     /// One kind's forecast of the mean over `rows`, with and without a slope, each with the logarithm of its likelihood.
+    #[allow(clippy::needless_range_loop, reason = "one index runs over several arrays side by side")]
     pub(super) fn forecast(&self, kind: usize, rows: &[Row], floor: f64) -> [(Forecast, f64); 2] {
         let count = rows.len() as f64;
         let process = self.process[kind];
@@ -241,6 +243,7 @@ fn decay(rho: f64, steps: f64) -> f64 {
 }
 
 /// The lower factor of a symmetric matrix given by the entries of its lower half. A pivot that rounding made negative becomes tiny.
+#[allow(clippy::needless_range_loop, reason = "one index runs over several arrays side by side")]
 fn cholesky(entry: impl Fn(usize) -> f64) -> [[f64; COLUMNS]; COLUMNS] {
     let mut factor = [[0.0; COLUMNS]; COLUMNS];
     for row in 0..COLUMNS {
@@ -263,9 +266,9 @@ pub(super) fn fit(table: &Table) -> Fitted {
         for row in table.past() {
             filter.take(row);
         }
-        for kind in 0..LANES {
+        for (kind, memory) in memories.iter().enumerate() {
             let part = 2 * (LANES * first + kind);
-            let believed = memories[kind].belief.ln();
+            let believed = memory.belief.ln();
             for (slot, (forecast, log)) in filter.forecast(kind, table.judged(), table.floor).into_iter().enumerate() {
                 parts[part + slot] = (forecast, log + believed);
             }

@@ -9,7 +9,15 @@
 //! it believed, the interval is widened. Last, a symptom may go by itself ([`natural`]): then what would have come is a mixture.
 //!
 //! What it cannot see: anything else that began in the judged time on this target alone; siblings which the action itself moves (it
-//! gives work away: leave those out); a rhythm longer than the past that it is given.
+//! gives work away: leave those out); a rhythm longer than the past that it is given;
+//! siblings' movement that is faster than a mean. Samples at the very moment of the sending count as before.
+//!
+//! Measured (tests/worlds.rs, 18 made worlds of 1,000 actions each, half of them without effect; judged time 2 to 32 minutes, a sample a
+//! minute): the 95 % interval holds the truth in 96.5 %, idle actions are called helpful in 1.9 % and harmful in 1.6 %. Worst: 93.8 %, a
+//! daily rhythm of which only four hours are known; most praised by chance: 3.2 %, there too. With little memory it is too careful (98
+//! to 99 %). The naive way (mean after minus mean before, Welch's interval) on the same actions: 49.8 %, 19.8 % and 31.0 %. A symptom
+//! that goes by itself in 80 % of the cases gets an idle action called helpful in 32 % if nobody knows that, in 0 % if the odds are
+//! given. One estimate took 26 µs (release, 273 samples), 33 µs with two siblings, 48 µs with two siblings and two past days.
 //!
 //! Cost: bounded by 96 + 96 means, 12 kinds of memory, 8 siblings and 3 placebo dates, whatever comes in, plus one pass over the samples.
 //!
@@ -153,9 +161,8 @@ impl std::error::Error for Gap {}
 
 /// What the action did, or why nobody can tell. Same question, same bits.
 pub fn estimate(question: &Question<'_>) -> Result<Estimate, Gap> {
-    if !(question.from >= 0.0 && question.to > question.from && question.to.is_finite() && question.matters > 0.0)
-        || !question.matters.is_finite()
-    {
+    let time = question.from >= 0.0 && question.to > question.from && question.to.is_finite();
+    if !(time && question.matters > 0.0 && question.matters.is_finite()) {
         return Err(Gap::Question);
     }
     let grid = Grid::for_question(question)?;

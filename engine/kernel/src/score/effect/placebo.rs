@@ -36,7 +36,7 @@ pub(super) fn check(table: &Table, fitted: &Fitted) -> Checked {
     let (mut dates, mut squares) = (0, 0.0);
     for (row, values) in past.iter().enumerate() {
         let left = past.len() - row;
-        if row >= ROWS_MIN && row * 2 >= past.len() && left % length == 0 && left / length <= DATES_MAX {
+        if row >= ROWS_MIN && row * 2 >= past.len() && left.is_multiple_of(length) && left / length <= DATES_MAX {
             let begin = row + skipped;
             let mut rows = past[begin..(begin + judged).min(past.len())].to_vec();
             if let Some(first) = rows.first_mut() {
