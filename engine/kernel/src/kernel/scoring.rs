@@ -158,7 +158,9 @@ impl Kernel {
             });
             let main = estimated(series, &track, &controls, &look, better, matters, course);
             let side_effects = self.side_effects(store, state, series, &look);
-            let response = response_of(&track);
+            // Only where something moved is there an answer to measure, and the search costs more than all the rest.
+            let moved = main.as_ref().is_ok_and(|effect| matches!(effect.finding, Finding::Helped | Finding::Harmed));
+            let response = moved.then(|| response_of(&track)).flatten();
             told(main, side_effects, natural, response, &target)
         })
     }
