@@ -180,10 +180,12 @@ impl Table {
     }
 }
 
-/// The middle value; reorders.
+/// The median; reorders. Of an even number the mean of both in the middle, so that a mirrored series has the mirrored median.
 fn middle(values: &mut [f64]) -> f64 {
     let middle = values.len() / 2;
-    *values.select_nth_unstable_by(middle, f64::total_cmp).1
+    let upper = *values.select_nth_unstable_by(middle, f64::total_cmp).1;
+    let below = values[..middle].iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    if values.len().is_multiple_of(2) { 0.5 * (below + upper) } else { upper }
 }
 
 /// Mean and deviation over what was seen before the sending.
