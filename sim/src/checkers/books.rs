@@ -86,10 +86,10 @@ impl Books {
             Command::Unlock { policy, symptom } => {
                 self.sent_for.retain(|known, _| !(known.0 == *policy && (symptom.is_empty() || known.1 == *symptom)));
             }
-            Command::Deny { action } => {
+            Command::Deny { action } | Command::Never { action } => {
                 self.consents.remove(action);
             }
-            Command::Wish { .. } | Command::Release { .. } => {}
+            Command::Wish { .. } | Command::Release { .. } | Command::Drill { .. } => {}
         }
     }
 
