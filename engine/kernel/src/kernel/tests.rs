@@ -4,6 +4,7 @@ mod acting;
 mod alerts;
 mod around;
 mod distance;
+mod earning;
 mod evaluation;
 mod guards;
 mod lab;

@@ -8,6 +8,9 @@ pub(super) fn rule(case: &Case<'_>) -> Opinion {
     if let Origin::Operator(_) = case.proposal.origin {
         return Opinion::pass("ordered by a person");
     }
+    if let Origin::Drill(_) = case.proposal.origin {
+        return Opinion::pass("a drill rests on nothing that was read");
+    }
     if let Some(run) = case.part_of_run() {
         // Steps rest on the run, and look at the world themselves: `when`, `steady`, `verify`. Where nothing can be seen any more of
         // what the run was begun for, it waits; what is taken back is not kept waiting.

@@ -34,9 +34,9 @@ pub(super) fn rule(case: &Case<'_>) -> Opinion {
         problems.push("no reason was given: add `.because(…)`".into());
     }
     problems.extend(target_problem(case, spec));
-    // A person's order is its own reason; what came of it is seen all the same.
-    let by_person = matches!(proposal.origin, homeostat_model::Origin::Operator(_));
-    problems.extend(claim_problem(spec, proposal.claim.as_ref(), case.run.is_some() || by_person));
+    // A person's order is its own reason; what came of it is seen all the same. What a drill claims is that the policy answers.
+    let needs_none = matches!(proposal.origin, homeostat_model::Origin::Operator(_) | homeostat_model::Origin::Drill(_));
+    problems.extend(claim_problem(spec, proposal.claim.as_ref(), case.run.is_some() || needs_none));
     if problems.is_empty() { Opinion::pass("well formed") } else { Opinion::deny(problems.join("; ")) }
 }
 
