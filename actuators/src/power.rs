@@ -1,7 +1,7 @@
 //! `power.wake`, `power.on`, `power.sleep`, `power.off`, `power.reboot`: a node's power, believed only when the node shows it.
 //!
 //! Reading order: [`config`] (nodes, ways, witnesses), `witness` (who sees a node awake), `way` (how each thing is done), `flow` and
-//! then `rise`, `rest`, `reboot` (what happens in which order), `look` (probes), `node` (what speaks against it), [`economy`] (when sleeping
+//! then `rise`, `rest`, `reboot` (what happens in which order), `look` (probes), `node` (what speaks against it), [`rental`] (when a nap
 //! pays). A wake is proven by witnesses *after* the send, rest by the silence of all of them, and by nothing else: an accepted command, a
 //! controller's word or a dead connection prove nothing. Deliberately absent: draining a node, deciding when. An editor breaks this by
 //! taking an answer from before the send for a wake, or by calling silence at the deadline `NotDone` in `apply`: the node may still be
@@ -10,15 +10,16 @@
 mod checking;
 mod command;
 pub mod config;
-pub mod economy;
 mod flow;
 mod look;
 pub mod magic;
 mod memory;
+mod meter;
 mod node;
 mod reading;
 mod reboot;
 mod redfish;
+pub mod rental;
 mod rest;
 mod rise;
 #[cfg(test)]
@@ -29,7 +30,7 @@ mod witness;
 mod wol;
 
 pub use config::{NodeConfig, NodeProbeConfig, PowerConfig, Want};
-pub use economy::break_even;
+pub use rental::Costs;
 
 use crate::args::{check_against, unknown_verb};
 use crate::ledger::{Ledger, Mark, doing, never_started, not_revertible};
@@ -81,8 +82,12 @@ impl Power {
         let mut refuse = |what: &str, problem: String| faults.push(Fault::new(FaultCode::Malformed, format!("configure {what}"), problem));
         let mut nodes = BTreeMap::new();
         for (name, node) in &config.nodes {
-            match Node::new(name, node, own) {
-                Ok(node) => drop(nodes.insert(Target::from(format!("node/{name}")), node)),
+            match Node::new(name, node, own, config.euros_per_kwh) {
+                Ok(node) => {
+                    // A file that cannot be read only forgets; whoever rests on it asks again and says so.
+                    node.learn(Memory::read(&ledger, name).unwrap_or_default().measured());
+                    nodes.insert(Target::from(format!("node/{name}")), node);
+                }
                 Err(problems) => problems.into_iter().for_each(|problem| refuse(&format!("`power` node `{name}`"), problem)),
             }
         }
@@ -210,6 +215,9 @@ impl Power {
         if matches!(want, Want::Sleep | Want::Off | Want::Reboot) {
             planned.extend(node.questions(want));
         }
+        if want == Want::Sleep {
+            planned.extend(node.nap().map(|nap| read(format!("weigh: {}", nap.words()))));
+        }
         match (way, &node.config.mac) {
             (Way::Wol, Some(mac)) => planned.push(wol::planned(&self.bursts, mac, &node.config)),
             _ => planned.extend(way.planned(want)),
@@ -230,7 +238,10 @@ impl Power {
                     _ => way.ready(*want).await,
                 };
                 match asked {
-                    Ok(()) => ready += 1,
+                    Ok(()) => {
+                        ready += 1;
+                        tell_when_it_pays(*want, node);
+                    }
                     Err((code, why)) => problems.push((code, format!("node `{}`: {why}", node.name))),
                 }
             }
@@ -243,6 +254,15 @@ impl Power {
     }
 }
 
+/// Says once, at the look whether all is ready, from when on a nap is no loss.
+fn tell_when_it_pays(want: Want, node: &Node) {
+    match node.nap().filter(|_| want == Want::Sleep) {
+        Some(nap) if nap.never_pays() => tracing::warn!(node = node.name, "Naps are refused: {}.", nap.words()),
+        Some(nap) => tracing::info!(node = node.name, "Shorter naps are refused: {}.", nap.words()),
+        None => {}
+    }
+}
+
 fn checking(action: &Action) -> String {
     format!("check {} {} on {}", action.id, action.verb, action.target)
 }
@@ -250,7 +270,7 @@ fn checking(action: &Action) -> String {
 /// A refusal before the mark. A conflict is told as such; everything else means only that nothing has left this machine.
 fn refusal(mark: Mark, action: &Action, fault: Fault) -> Outcome {
     match fault.code {
-        FaultCode::Conflict => Outcome::NotDone(fault),
+        FaultCode::Conflict => Outcome::NotDone(Fault { detail: format!("{}; nothing was sent", fault.detail), ..fault }),
         _ => never_started(doing(mark, action), fault.detail),
     }
 }

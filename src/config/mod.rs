@@ -271,7 +271,12 @@ fn typed(tree: &Node) -> Result<Config, Vec<Problem>> {
     if !problems.is_empty() {
         return Err(problems);
     }
-    Config::deserialize(&whole).map_err(|error| vec![Problem::at(tree, error.to_string())])
+    let mut config = Config::deserialize(&whole).map_err(|error| vec![Problem::at(tree, error.to_string())])?;
+    if let Some(power) = &mut config.actuators.power {
+        // Wear is held against energy at the price of most of the day; the cheap hours are not known at the time of a boot.
+        power.euros_per_kwh = config.arbiter.tariff.euros_per_kwh;
+    }
+    Ok(config)
 }
 
 /// Every reference to a secret that cannot be had now. A literal is never looked at, so it can never be shown.

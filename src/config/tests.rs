@@ -112,6 +112,7 @@ fn a_whole_file_is_read() {
     assert_eq!((rules.per_hour_max[&Class::Restore], rules.per_hour_max[&Class::Disruptive]), (3, 6));
     assert_eq!((rules.day.disruption_max, rules.month.boots_max), (Some(Span::from_mins(30)), Some(60)));
     let noon = homeostat_model::Time(12 * 3_600_000);
+    assert_eq!(config.actuators.power.as_ref().map(|power| power.euros_per_kwh), Some(0.31), "wear is held against the same price");
     assert_eq!((rules.tariff.price_at(noon), rules.tariff.windows[0].euros_per_kwh), (0.31, 0.2));
     assert_eq!((rules.earned.start, rules.earned.days_min, rules.earned.expires_after.millis() > 0), (Autonomy::Veto, 4, true));
     assert_eq!((rules.floors[0].min_healthy, rules.blast.dependants_max, rules.blast.copies_of.len()), (2, 5, 2));

@@ -50,11 +50,14 @@ pub(super) fn problems(name: &str, node: &NodeConfig) -> Vec<String> {
         ("boot_joules", node.boot_joules),
         ("awake_watts", node.awake_watts),
         ("asleep_watts", node.asleep_watts),
+        ("wear_euros_per_cycle", node.wear_euros_per_cycle),
         ("idle_watts", node.idle_watts.unwrap_or(0.0)),
     ];
     for (field, value) in numbers {
         say(!value.is_finite() || value < 0.0, format!("`{field}` is {value}, expected 0 or more"));
     }
+    let alone = node.wear_euros_per_cycle > 0.0 && node.awake_watts == 0.0;
+    say(alone, "`wear_euros_per_cycle` is held against what sleeping saves: give `awake_watts` and `asleep_watts` as well".into());
     if let Some(Secret::Literal(text)) = &node.secure_on {
         problems.extend(parse_secure_on(text).err());
     }

@@ -4,6 +4,7 @@
 //! `via`. Deliberately absent: anything that an action could put into a command, a path or a header: all of that is fixed here. An editor
 //! breaks this by accepting what `checking` does not understand.
 
+use super::rental::Costs;
 use homeostat_model::{Secret, Span};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -38,6 +39,10 @@ pub struct PowerConfig {
     #[serde(default = "silence_default")]
     #[schemars(with = "String")]
     pub silence: Span,
+    /// The price of energy, against which wear is held. It is no field of this section: the flat price of the tariff stands in for it.
+    #[serde(skip, default = "euros_per_kwh_default")]
+    #[schemars(skip)]
+    pub euros_per_kwh: f64,
 }
 
 /// What a node is to the cluster.
@@ -196,11 +201,12 @@ pub struct NodeConfig {
     #[serde(default)]
     #[schemars(with = "String")]
     pub min_down: Span,
-    /// What a boot costs, in joules, from the button to the first use.
+    /// What a boot costs, in joules, from the button to the first use. With `watts` it is metered: from three metered wakes on their median
+    /// counts instead.
     #[serde(default)]
     pub boot_joules: f64,
-    /// How long a boot takes; with `boot_joules`, `awake_watts` and `asleep_watts` it gives the idle time from which on sleeping pays. Where the
-    /// median of the last twenty proven wakes is longer, that counts.
+    /// How long a boot takes; with `boot_joules`, `awake_watts` and `asleep_watts` it gives the idle time from which on sleeping pays. From
+    /// three proven wakes on the median of the last twenty counts instead, and before that where it is longer.
     #[serde(default)]
     #[schemars(with = "String")]
     pub boot_time: Span,
@@ -210,6 +216,10 @@ pub struct NodeConfig {
     /// What it draws when it sleeps.
     #[serde(default)]
     pub asleep_watts: f64,
+    /// What one power cycle wears off its disks, fans and power supply, in euros: it makes a nap dearer by as much energy as that buys at
+    /// the tariff's `euros_per_kwh`.
+    #[serde(default)]
+    pub wear_euros_per_cycle: f64,
     /// Whether taking back a wake puts it to sleep again; otherwise it stays awake.
     #[serde(default)]
     pub revert_wake: bool,
@@ -486,6 +496,9 @@ fn settle_default() -> Span {
 fn silence_default() -> Span {
     Span::from_secs(15)
 }
+fn euros_per_kwh_default() -> f64 {
+    homeostat_model::Tariff::default().euros_per_kwh
+}
 fn broadcast_default() -> SocketAddr {
     SocketAddr::from(([255, 255, 255, 255], 9))
 }
@@ -518,6 +531,13 @@ impl NodeConfig {
             Want::Off => self.off.clone(),
             Want::Reboot => self.reboot.clone(),
         }
+    }
+
+    /// What a nap costs and saves, by these figures alone; nothing, if they are not given.
+    pub(super) fn costs(&self, euros_per_kwh: f64) -> Option<Costs> {
+        let NodeConfig { boot_joules, awake_watts, asleep_watts, wear_euros_per_cycle: wear_euros, .. } = *self;
+        let boot_seconds = self.boot_time.seconds();
+        (awake_watts > 0.0).then_some(Costs { boot_joules, boot_seconds, awake_watts, asleep_watts, wear_euros, euros_per_kwh })
     }
 
     /// The longest that a boot may take.

@@ -1,8 +1,9 @@
-//! What is remembered of a node beside the marks: when it was last woken and last put to rest, and how long its wakes took.
+//! What is remembered of a node beside the marks: when it was last woken and last put to rest, how long its wakes took and what they drew.
 //!
 //! One small file per node in the ledger's folder, fed by proven ends only. Deliberately absent: anything that must be right to be safe
 //! from acting twice (the marks are for that); a lost file only forgets. An editor breaks this by remembering what was not seen.
 
+use super::rental::{BOOTS_MIN, Measured};
 use crate::ledger::Ledger;
 use homeostat_model::{Fault, Span, Time};
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,9 @@ pub(super) struct Memory {
     /// How long the last wakes took, in milliseconds, oldest first.
     #[serde(default)]
     pub wakes_ms: Vec<i64>,
+    /// What the last wakes drew that could be metered, in joules, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub wakes_joules: Vec<f64>,
 }
 
 impl Memory {
@@ -44,14 +48,18 @@ impl Memory {
         }
     }
 
-    /// Remembers a proven wake.
-    pub(super) fn woken(ledger: &Ledger, node: &str, at: Time, took: Span) {
+    /// Remembers a proven wake, and what it drew if that was metered. The answer: what the boots say now.
+    pub(super) fn woken(ledger: &Ledger, node: &str, at: Time, took: Span, joules: Option<f64>) -> Measured {
         let mut memory = Memory::read(ledger, node).unwrap_or_default();
         memory.woken_at = Some(at);
         memory.wakes_ms.push(took.millis());
         let excess = memory.wakes_ms.len().saturating_sub(WAKES_MAX);
         memory.wakes_ms.drain(..excess);
+        memory.wakes_joules.extend(joules);
+        let excess = memory.wakes_joules.len().saturating_sub(WAKES_MAX);
+        memory.wakes_joules.drain(..excess);
         memory.write(ledger, node);
+        memory.measured()
     }
 
     /// Remembers a proven rest.
@@ -60,11 +68,17 @@ impl Memory {
         memory.write(ledger, node);
     }
 
-    /// How long a boot takes, as measured: the median of the remembered wakes.
-    pub(super) fn boot_time(&self) -> Option<Span> {
+    /// What the remembered wakes say of a boot.
+    pub(super) fn measured(&self) -> Measured {
         let mut wakes = self.wakes_ms.clone();
         wakes.sort_unstable();
-        wakes.get(wakes.len() / 2).copied().map(Span::from_millis)
+        let mut joules = self.wakes_joules.clone();
+        joules.sort_by(f64::total_cmp);
+        Measured {
+            boots: wakes.len(),
+            time: wakes.get(wakes.len() / 2).copied().map_or(Span::ZERO, Span::from_millis),
+            joules: joules.get(joules.len() / 2).copied().filter(|_| joules.len() >= BOOTS_MIN),
+        }
     }
 
     /// How long the next wake may take: from earlier ones, at most `longest`.
@@ -94,7 +108,7 @@ mod tests {
         let longest = Span::from_secs(300);
         assert_eq!(Memory::read(&ledger, "nas").unwrap().deadline(longest), longest);
         for second in 1..=30 {
-            Memory::woken(&ledger, "nas", Time(second), Span::from_secs(second * 2));
+            Memory::woken(&ledger, "nas", Time(second), Span::from_secs(second * 2), None);
         }
         Memory::rested(&ledger, "nas", Time(99));
         let memory = Memory::read(&ledger, "nas").unwrap();
@@ -102,7 +116,11 @@ mod tests {
         // The last twenty took 22 to 60 s; the 19th of them 58 s.
         assert_eq!(memory.deadline(longest), Span::from_secs(87));
         assert_eq!(memory.deadline(Span::from_secs(60)), Span::from_secs(60));
-        assert_eq!((memory.boot_time(), Memory::default().boot_time()), (Some(Span::from_secs(42)), None));
+        assert_eq!(memory.measured(), Measured { boots: WAKES_MAX, time: Span::from_secs(42), joules: None });
+        assert_eq!(Memory::default().measured(), Measured::default());
+        let metered = [900.0, 5_000.0].map(|joules| Memory::woken(&ledger, "pi", Time(1), Span::from_secs(9), Some(joules)).joules);
+        assert_eq!(metered, [None, None], "two metered boots are too few");
+        assert_eq!(Memory::woken(&ledger, "pi", Time(1), Span::from_secs(9), Some(800.0)).joules, Some(900.0));
         assert_eq!(Memory { wakes_ms: vec![5; 5], ..memory }.deadline(longest), DEADLINE_MIN);
         assert_eq!(Memory::read(&ledger, "muscle").unwrap(), Memory::default(), "each node has its own");
         ledger.keep("power-nas.json", b"{").unwrap();

@@ -6,16 +6,17 @@
 
 use super::checking;
 use super::config::{NodeConfig, Role, Want};
-use super::economy::break_even;
 use super::magic::Mac;
 use super::memory::Memory;
 use super::reading::{self, Reading};
+use super::rental::{Costs, Measured};
 use super::way::Way;
 use super::witness::Witness;
 use homeostat_model::{Action, Arg, FaultCode, Planned, Span, Time};
 use reqwest::Url;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
 
 /// The argument of `power.sleep` that says how long the node has been idle.
 pub(super) const IDLE_FOR: &str = "idle_for";
@@ -32,6 +33,20 @@ pub(super) struct Node {
     sessions: Option<Reading>,
     storage: Option<(Reading, String)>,
     forbidden: BTreeMap<Want, String>,
+    costs: Option<Costs>,
+    /// What its remembered boots say, so that looking at an action reads no file.
+    measured: Mutex<Measured>,
+}
+
+/// When a nap of a node pays.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Nap {
+    /// From so much idle time on; the longest span: never.
+    pub after: Span,
+    /// The costs that say so.
+    pub costs: Costs,
+    /// The boots that were measured, if they count.
+    pub measured: Option<Measured>,
 }
 
 /// What this machine is called.
@@ -68,8 +83,8 @@ fn addresses(trie: &str, inet6: &str) -> Vec<IpAddr> {
 }
 
 impl Node {
-    /// Checks and builds; sends nothing. Every problem is listed.
-    pub(super) fn new(name: &str, config: &NodeConfig, own: &Own) -> Result<Node, Vec<String>> {
+    /// Checks and builds; sends nothing. `euros_per_kwh` is the price of energy. Every problem is listed.
+    pub(super) fn new(name: &str, config: &NodeConfig, own: &Own, euros_per_kwh: f64) -> Result<Node, Vec<String>> {
         let mut problems = checking::problems(name, config);
         problems.extend(reading::problems(config));
         let mac = config.mac.as_ref().and_then(|mac| mac.parse().map_err(|problem| problems.push(problem)).ok());
@@ -99,7 +114,9 @@ impl Node {
             return Err(problems);
         }
         let forbidden = forbidden(name, config, &witnesses, own);
-        Ok(Node { name: name.into(), config: config.clone(), mac, witnesses, ways, boot_id, sessions, storage, forbidden })
+        let costs = config.costs(euros_per_kwh);
+        let measured = Mutex::default();
+        Ok(Node { name: name.into(), config: config.clone(), mac, witnesses, ways, boot_id, sessions, storage, forbidden, costs, measured })
     }
 
     /// Why this is never done to it.
@@ -107,32 +124,26 @@ impl Node {
         self.forbidden.get(&want).map(String::as_str)
     }
 
-    /// From how much idle time on sleeping pays, if a boot takes so long; nothing, if the figures are not configured.
-    fn break_even(&self, boot_time: Span) -> Option<Span> {
-        let NodeConfig { boot_joules, awake_watts, asleep_watts, .. } = self.config;
-        (awake_watts > 0.0).then(|| break_even(boot_joules, boot_time.seconds(), awake_watts, asleep_watts))
+    /// Takes up what its boots say.
+    pub(super) fn learn(&self, measured: Measured) {
+        *self.measured.lock().unwrap_or_else(PoisonError::into_inner) = measured;
     }
 
-    /// What the arguments say against it, by looking at them and at the configuration only.
+    /// When sleeping pays, by its boots as they were measured or else by the configured figures; nothing, if those are not given.
+    pub(super) fn nap(&self) -> Option<Nap> {
+        let measured = *self.measured.lock().unwrap_or_else(PoisonError::into_inner);
+        let (costs, counts) = self.costs?.as_measured(&measured);
+        Some(Nap { after: costs.break_even(), costs, measured: counts.then_some(measured) })
+    }
+
+    /// What its arguments say against a nap, by looking at them and at what is known of the node only.
     pub(super) fn too_soon(&self, action: &Action) -> Result<(), (FaultCode, String)> {
         let Some(Arg::Text(text)) = action.args.get(IDLE_FOR) else { return Ok(()) };
         let idle = text.parse::<Span>().map_err(|error| (FaultCode::Malformed, format!("`{IDLE_FOR}`: {error}")))?;
-        match self.break_even(self.config.boot_time).filter(|needed| idle < *needed) {
-            Some(needed) => Err((FaultCode::Conflict, pays_only_after(idle, needed, "a boot costs more than the nap saves"))),
+        match self.nap().filter(|nap| idle < nap.after) {
+            Some(nap) => Err((FaultCode::Conflict, format!("it has been idle for {idle}, and {}", nap.against()))),
             None => Ok(()),
         }
-    }
-
-    /// The same by what its boots were measured to take, where that is longer than configured.
-    pub(super) fn too_soon_as_measured(&self, action: &Action, memory: &Memory) -> Option<String> {
-        let idle = action.args.get(IDLE_FOR).and_then(Arg::as_text)?.parse::<Span>().ok()?;
-        let boot_time = memory.boot_time().filter(|measured| *measured > self.config.boot_time)?;
-        let needed = self.break_even(boot_time).filter(|needed| idle < *needed)?;
-        Some(pays_only_after(
-            idle,
-            needed,
-            &format!("its boots take {boot_time} as measured, and such a boot costs more than the nap saves"),
-        ))
     }
 
     /// What speaks against rest at this moment, asked now. `Conflict`: it was seen; other codes: it could not be asked.
@@ -179,9 +190,37 @@ impl Node {
     }
 }
 
-fn pays_only_after(idle: Span, needed: Span, why: &str) -> String {
-    let needed = if needed == Span(i64::MAX) { "never".into() } else { needed.to_string() };
-    format!("it has been idle for {idle}, and sleeping pays only after {needed}: {why}")
+impl Nap {
+    /// Whether it never pays.
+    pub(super) fn never_pays(&self) -> bool {
+        self.after == Span(i64::MAX)
+    }
+
+    fn against(&self) -> String {
+        let wear = if self.costs.wear_euros > 0.0 { " with its wear" } else { "" };
+        let boot = match self.measured {
+            Some(Measured { time, .. }) => format!("its boots take {time} as measured, and such a boot{wear}"),
+            None => format!("a boot{wear}"),
+        };
+        let pays = if self.never_pays() { "sleeping never pays".into() } else { format!("sleeping pays only after {}", self.after) };
+        format!("{pays}: {boot} costs more than the nap saves")
+    }
+
+    /// `sleeping pays after 3m3s104ms of idle time: …` with all figures, for people.
+    pub(super) fn words(&self) -> String {
+        let Costs { boot_joules, boot_seconds, awake_watts, asleep_watts, wear_euros, euros_per_kwh } = self.costs;
+        let pays =
+            if self.never_pays() { "sleeping never pays".into() } else { format!("sleeping pays after {} of idle time", self.after) };
+        let source = match self.measured {
+            Some(Measured { boots, joules: Some(_), .. }) => format!("as measured and metered, {boots} boots"),
+            Some(Measured { boots, joules: None, .. }) => format!("as measured, {boots} boots"),
+            None => "as configured".into(),
+        };
+        let wear = if wear_euros > 0.0 { format!(", {wear_euros} € of wear at {euros_per_kwh} €/kWh") } else { String::new() };
+        format!(
+            "{pays}: a boot of {boot_seconds:.0} s and {boot_joules:.0} J ({source}), {awake_watts} W awake, {asleep_watts} W asleep{wear}"
+        )
+    }
 }
 
 fn forbidden(name: &str, config: &NodeConfig, witnesses: &[Witness], own: &Own) -> BTreeMap<Want, String> {

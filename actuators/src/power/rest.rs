@@ -61,8 +61,7 @@ impl Deed<'_> {
     /// What speaks against rest, or a restart, of a node that runs.
     pub(super) async fn objections(&self) -> Result<(), Outcome> {
         let memory = self.memory()?;
-        let too_short = || self.node.too_soon_as_measured(self.action, &memory);
-        if let Some(why) = self.node.unrested(self.want, &memory, self.now).or_else(too_short) {
+        if let Some(why) = self.node.unrested(self.want, &memory, self.now) {
             return Err(self.refused(why));
         }
         match self.node.objection(self.want).await {

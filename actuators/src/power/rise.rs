@@ -6,6 +6,7 @@
 
 use super::flow::{Deed, WOKEN_AT, Witnessed};
 use super::memory::Memory;
+use super::meter::Meter;
 use super::way::{State, Way};
 use super::witness::{Eye, Sight};
 use super::wol::Packets;
@@ -87,7 +88,7 @@ impl Deed<'_> {
             Ok(words) => words,
             Err(outcome) => return outcome,
         };
-        let mut witnessed = Witnessed::default();
+        let (mut witnessed, mut meter) = (Witnessed::default(), Meter::default());
         let answered = timeout_at(deadline, async {
             let again = async {
                 match &packets {
@@ -97,7 +98,9 @@ impl Deed<'_> {
             };
             let watch = async {
                 loop {
-                    witnessed.add(&eye.look().await, self.seconds_since(start));
+                    let sights = eye.look().await;
+                    meter.add(self.seconds_since(start), eye.watts);
+                    witnessed.add(&sights, self.seconds_since(start));
                     if witnessed.proves(self.node) {
                         break;
                     }
@@ -111,7 +114,13 @@ impl Deed<'_> {
             return if send { self.unknown(FaultCode::TimedOut, detail) } else { self.not_done(FaultCode::TimedOut, detail) };
         }
         let (at, took) = (self.moment(), self.seconds_since(start));
-        Memory::woken(&self.power.ledger, &self.node.name, at, Span::from_millis((took * 1000.0) as i64));
+        self.node.learn(Memory::woken(
+            &self.power.ledger,
+            &self.node.name,
+            at,
+            Span::from_millis((took * 1000.0) as i64),
+            meter.joules(took),
+        ));
         let what = if packets.is_some() { "the first packet" } else { "the send" };
         Deed::done(format!("{} after {what}", witnessed.words(self.node)), send.then_some((WOKEN_AT, at)))
     }

@@ -62,6 +62,7 @@ pub(super) enum Sight {
 /// What one witness says, before its memory is asked.
 enum Word {
     Sight(Sight),
+    Watts(f64, bool),
     High,
     Low,
     Stamp(String),
@@ -165,8 +166,7 @@ impl Witness {
                 }
             }
             Witness::Watts { reading, idle_watts } => match reading.number().await {
-                Ok(watts) if watts > *idle_watts => Word::High,
-                Ok(_) => Word::Low,
+                Ok(watts) => Word::Watts(watts, watts > *idle_watts),
                 Err((_, why)) => Word::Sight(Sight::Blind(why)),
             },
             Witness::Lease { wire, path } => match wire.get_json(path, &[], &mut Redactor::default()).await {
@@ -252,11 +252,13 @@ pub(super) struct Eye<'a> {
     before: Vec<Option<String>>,
     within: Duration,
     neighbours: &'a Path,
+    /// What it drew at the last look, if that could be read.
+    pub watts: Option<f64>,
 }
 
 impl<'a> Eye<'a> {
     pub(super) fn new(witnesses: &'a [Witness], within: Duration, neighbours: &'a Path) -> Eye<'a> {
-        Eye { witnesses, before: vec![None; witnesses.len()], within, neighbours }
+        Eye { witnesses, before: vec![None; witnesses.len()], within, neighbours, watts: None }
     }
 
     /// What was seen before, for the ledger.
@@ -277,10 +279,11 @@ impl<'a> Eye<'a> {
     /// All witnesses at once.
     pub(super) async fn look(&mut self) -> Vec<Sight> {
         let words = all(self.witnesses.iter().map(|witness| witness.word(self.within, self.neighbours))).await;
+        self.watts = words.iter().find_map(|word| if let Word::Watts(watts, _) = word { Some(*watts) } else { None });
         let told = |(word, before): (Word, &mut Option<String>)| match word {
             Word::Sight(sight) => sight,
-            Word::High => Sight::Awake(before.as_deref() == Some(LOW)),
-            Word::Low => {
+            Word::High | Word::Watts(_, true) => Sight::Awake(before.as_deref() == Some(LOW)),
+            Word::Low | Word::Watts(_, false) => {
                 *before = Some(LOW.into());
                 Sight::Silent
             }

@@ -94,10 +94,14 @@ async fn too_soon_after_a_wake_too_soon_after_rest_and_too_short_to_pay() {
     conflict(power.apply(at(13), &lease(action(5, "power.wake", "node/muscle"))).await, "`min_down` is 5m");
     done(power.apply(at(17), &lease(action(6, "power.wake", "node/muscle"))).await);
     assert_eq!(agent.seen().len(), 3, "wake, sleep, wake");
-    // Boots that were measured to take ten minutes cost ten minutes of 60 W, whatever is configured.
-    (0..5).for_each(|_| Memory::woken(&power.ledger, "muscle", at(17), Span::from_mins(10)));
-    conflict(power.apply(at(40), &idle(7, "9m")).await, "sleeping pays only after 10m: its boots take 10m as measured");
-    done(power.apply(at(41), &idle(8, "10m")).await);
+    // Boots that were measured to take ten minutes cost eight and a half minutes of 60 W more than configured: 40,200 J ÷ 58 W.
+    (0..5).for_each(|_| {
+        power.nodes[&Target::from("node/muscle")].learn(Memory::woken(&power.ledger, "muscle", at(17), Span::from_mins(10), None))
+    });
+    let sleep = idle(7, "11m");
+    assert_eq!(power.check(&sleep).unwrap_err().code, FaultCode::Conflict);
+    conflict(power.apply(at(40), &sleep).await, "sleeping pays only after 11m33s104ms: its boots take 10m as measured");
+    done(power.apply(at(41), &idle(8, "12m")).await);
     assert_eq!(agent.seen().len(), 4, "and one sleep");
 }
 
@@ -122,6 +126,7 @@ fn every_problem_of_a_node_is_told() {
         ),
         (json!({ "probe": probe, "sessions": { "via": "home-assistant", "entity": "x" } }), vec!["needs the node's `home_assistant`"]),
         (json!({ "probe": probe, "awake_watts": -1.0, "min_up": "-1s" }), vec!["`min_up`", "`awake_watts`"]),
+        (json!({ "probe": probe, "wear_euros_per_cycle": 0.01 }), vec!["give `awake_watts`"]),
         (json!({ "probe": probe, "sleep": { "via": "http", "url": "http://u:hunter2@x/" } }), vec!["holds no credentials"]),
         (
             json!({ "probe": probe, "off": { "via": "ssh", "key_file": "/k" },

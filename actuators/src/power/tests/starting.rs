@@ -80,7 +80,9 @@ async fn a_learned_deadline_is_shorter_than_the_default_and_a_configured_one_sta
             None => drop(node.as_object_mut().unwrap().remove("boot_timeout")),
         }
         let (_dir, power) = build(node);
-        (0..5).for_each(|_| Memory::woken(&power.ledger, "muscle", Time(0), Span::from_secs(8)));
+        for _ in 0..5 {
+            Memory::woken(&power.ledger, "muscle", Time(0), Span::from_secs(8), None);
+        }
         let wake = Action { timeout: Span::from_mins(10), ..action(1, "power.wake", "node/muscle") };
         let fault = unknown(power.paced(Pace::new(1_000.0)).apply(Time(0), &wake).await);
         assert!(fault.detail.ends_with(words), "{fault}");

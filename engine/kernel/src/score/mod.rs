@@ -11,4 +11,3 @@ pub mod dead_time;
 pub mod effect;
 pub mod ladder;
 pub mod recovery;
-pub mod rental;
