@@ -30,7 +30,7 @@ fn actuators() -> Vec<ActuatorSpec> {
         settle: Span::ZERO,
         timeout: Span::from_secs(20),
         revertible: false,
-        cost: Cost { disruption: Span::from_mins(3), energy_joules: 50.0 },
+        cost: Cost { disruption: Span::from_mins(3), energy_joules: 50.0, ..Cost::default() },
         doc: "A stand-in.".into(),
     };
     vec![ActuatorSpec { id: "exec".into(), verbs: vec![verb] }]

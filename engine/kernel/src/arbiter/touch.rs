@@ -90,9 +90,17 @@ impl Case<'_> {
         touches.filter(|touch| touch.takes_down(self.verbs)).map(|touch| touch.target).collect()
     }
 
-    /// Whether an action is the run that this is a step of, or another step of it.
+    /// Whether an action is the run that this is a step of, another step of it, or the fault of a drill that this is the answer to.
     pub fn is_own(&self, id: homeostat_model::ActionId, origin: &Origin) -> bool {
-        self.run.is_some() && (self.run == Some(id) || self.run == origin.run())
+        let of_run = self.run.is_some() && (self.run == Some(id) || self.run == origin.run());
+        of_run || self.is_rehearsed(origin)
+    }
+
+    /// Whether something was done on purpose, as the fault of a drill of the policy behind this wish.
+    pub fn is_rehearsed(&self, origin: &Origin) -> bool {
+        let Origin::Drill(drilled) = origin else { return false };
+        let of_run = || self.ledger.action(self.run?)?.proposal.origin.policy();
+        self.proposal.origin.policy().or_else(of_run) == Some(drilled)
     }
 
     /// Who wants it in person: by order or by approval.

@@ -39,7 +39,8 @@ pub(super) fn rule(case: &Case<'_>) -> Opinion {
 fn running(case: &Case<'_>, class: Class) -> u32 {
     let counted = case.ledger.all_running().filter(|state| {
         let of_run = state.proposal.origin.run();
-        (of_run.is_none() || of_run == case.run) && Some(state.id) != case.run
+        // The fault of a drill takes no place from the policy that is to mend it.
+        (of_run.is_none() || of_run == case.run) && Some(state.id) != case.run && !case.is_rehearsed(&state.proposal.origin)
     });
     counted.filter(|state| state.action.as_ref().is_some_and(|action| action.class == class)).count() as u32
 }

@@ -201,7 +201,7 @@ fn a_policy_that_owes_a_drill_is_asked_about() {
     // The drill: a person orders it, the fault is made, the policy sees it, is allowed by a person, and is right.
     let said = lab.order(61, Command::Drill { policy: "fix".into() });
     assert!(said.contains(&"a2 act exec.reboot on node/a #1".to_owned()), "{said:?}");
-    lab.done(62, 2);
+    // The experiment lasts: it is under way while the policy answers, and must not stand in its way.
     assert!(lab.order(63, Command::Drill { policy: "fix".into() })[0].contains("is under way"));
     lab.observe_all(75..=195, BAD);
     let answer = lab.kernel.ledger().next_action().0 - 1;
