@@ -47,6 +47,8 @@ pub fn config(lab: &Lab, house: &House, interval: Span, extra: &Map<String, Valu
         "policies": { "dir": "policies" },
         "arbiter": {
             "autonomy": &lab.autonomy,
+            // The story is one of minutes; earning takes days.
+            "earned": { "start": "auto" },
             "own_base": [{ "target": format!("node/{}", lab.engine), "why": "runs the engine" }],
         },
     });

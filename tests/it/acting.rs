@@ -103,7 +103,7 @@ impl House {
             "actuators": { "kubernetes": { "connect": { "by": "server", "url": format!("http://{}", self.faces.kube().unwrap()) } } },
             "policies": { "dir": at("policies") },
             "playbooks": { "dir": at("playbooks") },
-            "arbiter": { "autonomy": { "disruptive": "auto" }, "boot_grace": "0s", "per_hour_max": many },
+            "arbiter": { "autonomy": { "disruptive": "auto" }, "earned": { "start": "auto" }, "boot_grace": "0s", "per_hour_max": many },
         });
         merge(&mut config, &files.config);
         std::fs::write(self.config(), serde_saphyr::to_string(&config).unwrap()).unwrap();

@@ -57,7 +57,7 @@ fn killed_a_hundred_times_it_acts_once_per_symptom() {
     std::fs::write(&script, "#!/bin/sh\necho \"$HOMEOSTAT_ACTION_ID $1\" >> \"$2\"\n").unwrap();
     let config = dir.path().join("homeostat.yaml");
     let text = format!(
-        "sensors: {{}}\npolicies:\n  dir: {}\narbiter:\n  per_hour_max: {{ reversible: 100000 }}\n  concurrent_max: {{ reversible: 1000 }}\n  storm: {{ alerts_max: 100000 }}\nactuators:\n  exec:\n    commands:\n      record:\n        \
+        "sensors: {{}}\npolicies:\n  dir: {}\narbiter:\n  earned: {{ start: auto }}\n  per_hour_max: {{ reversible: 100000 }}\n  concurrent_max: {{ reversible: 1000 }}\n  storm: {{ alerts_max: 100000 }}\nactuators:\n  exec:\n    commands:\n      record:\n        \
          doc: Writes a line.\n        argv: [/bin/sh, {}, '{{name}}', {}]\n        args: {{ name: {{ kind: text, max_bytes: 40, doc: The case. }} }}\n        class: reversible\n        timeout: 10s\n",
         policies.display(),
         script.display(),
