@@ -65,11 +65,12 @@ impl Kernel {
         sound
     }
 
-    /// What a verb does, as a digest: its actuator's word on it, or its playbook's text.
+    /// How a verb does it, as a digest: its actuator's word on it, or its playbook's text. What was learned of another digest is forgotten.
     fn verb_digest(&self, spec: &VerbSpec) -> String {
         let text = match self.playbooks.get(&spec.verb) {
             Some(checked) => serde_json::to_vec(&checked.playbook),
-            None => serde_json::to_vec(spec),
+            // Another node in the configuration, another price or another word of it is no other way of doing it.
+            None => serde_json::to_vec(&VerbSpec { targets: None, cost: Default::default(), doc: String::new(), ..spec.clone() }),
         };
         Sha256::digest(text.unwrap_or_default()).iter().take(4).map(|byte| format!("{byte:02x}")).collect()
     }
