@@ -91,6 +91,30 @@ pub enum Command {
     Deny {
         /// The action's number
         id: String,
+        /// Never again for this target, until you unlock it
+        #[arg(long)]
+        never: bool,
+    },
+    /// What actions really did: what is believed of each, or every score of one policy
+    Scores {
+        /// One policy in full
+        #[command(subcommand)]
+        command: Option<ScoresCommand>,
+    },
+    /// How far each policy may go by itself, what it lacks for more, and every step with its evidence
+    Autonomy,
+    /// What was spent by month and policy, what is left of the budget, and what is locked
+    Ledger {
+        /// One month: `2026-11`
+        #[arg(long, value_name = "YYYY-MM", value_parser = month)]
+        month: Option<homeostat_kernel::score::books::Month>,
+    },
+    /// What was healed, what only seemed so, what keeps coming back, and what it cost
+    Digest(DigestArgs),
+    /// Rehearse: make the fault of a policy's drill now, and see whether it answers
+    Drill {
+        /// The policy's name
+        policy: String,
     },
     /// Wish something yourself: the guards rule on it as on any wish, your order is the yes
     Do {
@@ -174,6 +198,52 @@ pub enum Command {
     /// Three controls meet the same weather: nobody acts, every proposal is done at once, and the loop as it is. Exits with 1 if an
     /// expectation of the scenario is not met or an invariant is broken.
     Simulate(SimulateArgs),
+}
+
+/// About scores.
+#[derive(Debug, Subcommand)]
+pub enum ScoresCommand {
+    /// Every score of a policy: forest plots of its effects, and how its symptoms go by themselves
+    Show {
+        /// The policy's name
+        policy: String,
+        /// Write the plots as SVG to this file, too
+        #[arg(long, value_name = "FILE")]
+        svg: Option<PathBuf>,
+    },
+}
+
+/// Of what time, and how it looks.
+#[derive(Clone, Debug, Args)]
+pub struct DigestArgs {
+    /// How it is written
+    #[arg(long, value_enum, default_value = "markdown")]
+    pub format: DigestFormat,
+    /// How far back it looks: `7d`
+    #[arg(long, value_name = "DURATION", value_parser = digest_span, default_value = "7d")]
+    pub since: homeostat_model::Span,
+    /// Write it to this file instead of stdout
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// How a digest is written.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DigestFormat {
+    /// For terminals, mails and notes.
+    Markdown,
+    /// One page, plots included.
+    Html,
+    /// A few lines, as they are sent to a phone.
+    Short,
+}
+
+fn digest_span(text: &str) -> Result<homeostat_model::Span, String> {
+    crate::digest::span(text)
+}
+
+fn month(text: &str) -> Result<homeostat_kernel::score::books::Month, String> {
+    text.parse()
 }
 
 /// Whose rights, and how many.

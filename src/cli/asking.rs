@@ -52,16 +52,16 @@ struct ActionSeen {
     text: String,
 }
 
-fn client(place: &Place) -> Client {
+pub(super) fn client(place: &Place) -> Client {
     Client::new(&place.socket)
 }
 
-fn now() -> Time {
+pub(super) fn now() -> Time {
     Time(jiff::Timestamp::now().as_millisecond())
 }
 
 /// Whether no daemon runs and there is a journal to read instead.
-fn falls_back<T>(place: &Place, asked: Result<T, ClientError>) -> anyhow::Result<Result<T, JournalReader>> {
+pub(super) fn falls_back<T>(place: &Place, asked: Result<T, ClientError>) -> anyhow::Result<Result<T, JournalReader>> {
     match asked {
         Ok(answer) => Ok(Ok(answer)),
         Err(error @ ClientError::NotRunning { .. }) => match JournalReader::open(&place.data) {
@@ -77,7 +77,7 @@ fn falls_back<T>(place: &Place, asked: Result<T, ClientError>) -> anyhow::Result
 }
 
 /// What the journal knows.
-fn folded(reader: &JournalReader) -> Ledger {
+pub(super) fn folded(reader: &JournalReader) -> Ledger {
     let mut ledger = Ledger::default();
     for entry in reader.events_and_effects(0) {
         match entry {
@@ -273,7 +273,7 @@ fn checked_action(id: &str) -> anyhow::Result<ActionId> {
 }
 
 /// Prints what an order led to.
-fn print_answer(answer: &Value, json: bool, text: impl FnOnce(&Value) -> String) -> Ended {
+pub(super) fn print_answer(answer: &Value, json: bool, text: impl FnOnce(&Value) -> String) -> Ended {
     if json {
         show::json(answer)?
     } else {
@@ -282,7 +282,7 @@ fn print_answer(answer: &Value, json: bool, text: impl FnOnce(&Value) -> String)
     Ok(Exit::Ok)
 }
 
-fn standing(answer: &Value) -> String {
+pub(super) fn standing(answer: &Value) -> String {
     let field = |name: &str| answer["action"][name].as_str().unwrap_or("?").to_owned();
     format!("{} is {} now", field("id"), field("phase"))
 }
@@ -300,11 +300,18 @@ pub(super) async fn approve(place: &Place, id: &str, plan: Option<String>, json:
     print_answer(&answer, json, |answer| format!("Approved: {}.", standing(answer)))
 }
 
-/// `homeostat deny`
-pub(super) async fn deny(place: &Place, id: &str, json: bool) -> Ended {
+/// `homeostat deny`; `never`: for good.
+pub(super) async fn deny(place: &Place, id: &str, never: bool, json: bool) -> Ended {
     let id = checked_action(id)?;
-    let answer: Value = client(place).post(&format!("/api/v1/approvals/{id}/deny"), &json!({})).await?;
-    print_answer(&answer, json, |answer| format!("Denied: {}.", standing(answer)))
+    let word = if never { "never" } else { "deny" };
+    let answer: Value = client(place).post(&format!("/api/v1/approvals/{id}/{word}"), &json!({})).await?;
+    print_answer(&answer, json, |answer| match answer["action"]["policy"].as_str().filter(|_| never) {
+        Some(policy) => {
+            let symptom = answer["action"]["symptom"].as_str().unwrap_or("?");
+            format!("Denied for good: {}. `homeostat unlock {policy} '{symptom}'` allows it again.", standing(answer))
+        }
+        None => format!("Denied: {}.", standing(answer)),
+    })
 }
 
 /// `homeostat pause`

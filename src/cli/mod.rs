@@ -1,12 +1,13 @@
 //! The command line: what `homeostat <command>` does and with which exit status it ends.
 //!
 //! Commands talk to the daemon over its Unix socket; where none runs, those that only read take the journal instead and say so.
-//! Reading order: `args` (what can be said), `place` (where things are), `asking` (the daemon or the journal), `tools` (what needs no
+//! Reading order: `args` (what can be said), `place` (where things are), `asking` and `scoring` (the daemon or the journal), `tools` (what needs no
 //! daemon), `show` (how it looks). Deliberately absent: any decision. An editor breaks this by printing to stdout what is not the
 //! answer: scripts read it.
 
 mod acting;
 mod asking;
+mod scoring;
 pub(crate) mod show;
 mod tools;
 
@@ -82,7 +83,13 @@ pub async fn run(cli: Cli) -> Ended {
         Command::Explain { what, target } => asking::explain(&place, &what, target.as_deref().unwrap_or(""), json).await,
         Command::Actions { limit } => asking::actions(&place, limit, json).await,
         Command::Approve { id, plan } => asking::approve(&place, &id, plan, json).await,
-        Command::Deny { id } => asking::deny(&place, &id, json).await,
+        Command::Deny { id, never } => asking::deny(&place, &id, never, json).await,
+        Command::Scores { command: None } => scoring::scores(&place, json).await,
+        Command::Scores { command: Some(args::ScoresCommand::Show { policy, svg }) } => scoring::show(&place, &policy, svg, json).await,
+        Command::Autonomy => scoring::autonomy(&place, json).await,
+        Command::Ledger { month } => scoring::ledger(&place, month, json).await,
+        Command::Digest(args) => scoring::digest(&place, &args, json).await,
+        Command::Drill { policy } => scoring::drill(&place, &policy, json).await,
         Command::Do { verb, target, args, because } => acting::wish(&place, &verb, &target, &args, &because, json).await,
         Command::Plan { what, target, args } => acting::plan(&place, &what, target.as_deref(), &args, json).await,
         Command::Runs => acting::runs(&place, json).await,

@@ -8,8 +8,8 @@ use super::around::{
 };
 use homeostat_model::rules::OwnBase;
 use homeostat_model::{
-    ArbiterSettings, Arg, Autonomy, BlastSettings, Calendar, Class, DayBudget, EarnedSettings, Floor, MonthBudget, PolicyId, PolicyOverride, Rung, Span, StoreSettings,
-    StormSettings, Target, Tariff, WitnessSettings,
+    ArbiterSettings, Arg, Autonomy, BlastSettings, Calendar, Class, DayBudget, EarnedSettings, Floor, MonthBudget, PolicyId,
+    PolicyOverride, Rung, Span, StoreSettings, StormSettings, Target, Tariff, WitnessSettings,
 };
 use homeostat_sensors::webhook::{WebhookAuthConfig, WebhookLimits};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -49,7 +49,7 @@ impl JsonSchema for SecretText {
 }
 
 /// The schema of an autonomy.
-pub(super) struct AutonomyText;
+pub struct AutonomyText;
 
 impl JsonSchema for AutonomyText {
     fn schema_name() -> Cow<'static, str> {

@@ -277,8 +277,13 @@ impl Stage {
         let handle = self.running.handle();
         let answered = match &command {
             Command::Approve { action, plan } => Some((*action, plan.clone())),
-            Command::Deny { action } => Some((*action, None)),
-            Command::Pause { .. } | Command::Resume | Command::Unlock { .. } | Command::Wish { .. } | Command::Release { .. } => None,
+            Command::Deny { action } | Command::Never { action } => Some((*action, None)),
+            Command::Pause { .. }
+            | Command::Resume
+            | Command::Unlock { .. }
+            | Command::Wish { .. }
+            | Command::Release { .. }
+            | Command::Drill { .. } => None,
         };
         if let Some((action, plan)) = answered.clone() {
             handle.ask(move |kernel| kernel.answerable(action, plan.as_deref())).await.map_err(|refused| refused.to_string())??;

@@ -229,7 +229,7 @@ struct Approval {
 struct Nothing {}
 
 /// 404 or 409 with the reason if an answer to this action does not count.
-async fn check_answerable(app: &App, id: ActionId, plan: Option<String>) -> Answer<()> {
+pub(super) async fn check_answerable(app: &App, id: ActionId, plan: Option<String>) -> Answer<()> {
     let look = move |kernel: &homeostat_kernel::Kernel| (kernel.ledger().action(id).is_some(), kernel.answerable(id, plan.as_deref()));
     match app.handle.ask(look).await.map_err(refused)? {
         (_, Ok(())) => Ok(()),
@@ -238,7 +238,7 @@ async fn check_answerable(app: &App, id: ActionId, plan: Option<String>) -> Answ
     }
 }
 
-async fn line_of(app: &App, id: ActionId) -> Answer<Response> {
+pub(super) async fn line_of(app: &App, id: ActionId) -> Answer<Response> {
     let line = app.handle.ask(move |kernel| kernel.ledger().action(id).map(ActionLine::of)).await.map_err(refused)?;
     Ok(Json(json!({ "action": line })).into_response())
 }
@@ -303,8 +303,12 @@ struct Unlock {
 
 pub(super) async fn unlock(State(app): State<Arc<App>>, request: Request) -> Answer<Response> {
     let (by, Unlock { policy, symptom }) = order(&app, request).await?;
-    // A misspelt name would unlock nothing and say nothing.
-    policy_and_units(&app, policy.clone(), "\0".into()).await?;
+    // A misspelt name would unlock nothing and say nothing. A rhythm locks a target, whose name stands in the policy's place.
+    let target = homeostat_model::Target::from(policy.as_str());
+    let is_target = app.handle.ask(move |kernel| !kernel.ledger().trust().trips(&target).is_empty()).await.map_err(refused)?;
+    if !is_target {
+        policy_and_units(&app, policy.clone(), "\0".into()).await?;
+    }
     hand_in(&app, by, Command::Unlock { policy: policy.clone(), symptom: symptom.clone() }).await?;
     Ok(Json(json!({ "unlocked": { "policy": policy, "symptom": symptom } })).into_response())
 }

@@ -2,7 +2,7 @@
 //! in the data directory, which the command line uses.
 //!
 //! Reading order: `accept` (connections and their limits), `guard` (what every request passes), `auth` (who may order), `view` (what is
-//! shown), then the routes: `pages`, `api`, `webhooks`, `metrics`. Reads are open to whoever reaches the listener; orders need a
+//! shown), then the routes: `pages`, `api`, `scoring`, `webhooks`, `metrics`. Reads are open to whoever reaches the listener; orders need a
 //! token over TCP. Deliberately absent: TLS (a reverse proxy's), sessions, scripts in pages. An editor breaks this by adding a
 //! route that orders something without asking `auth::operator`, or by answering an order before the journal has it.
 
@@ -10,6 +10,7 @@ mod accept;
 mod acting;
 mod api;
 mod pages;
+mod scoring;
 mod webhooks;
 
 pub mod auth;
@@ -88,6 +89,8 @@ pub(crate) struct App {
     answers: Mutex<BTreeMap<&'static str, u64>>,
     connections_refused: AtomicU64,
     actuators: Vec<Arc<dyn Actuator>>,
+    /// The rules in force as they were last read from the journal.
+    rules: Mutex<Option<Arc<crate::scores::Rules>>>,
 }
 
 impl App {
@@ -105,6 +108,7 @@ impl App {
             answers: Mutex::new(BTreeMap::new()),
             connections_refused: AtomicU64::new(0),
             actuators: options.actuators.clone(),
+            rules: Mutex::new(None),
         })
     }
 
@@ -149,6 +153,13 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/api/v1/approvals", get(api::approvals))
         .route("/api/v1/approvals/{id}/approve", post(api::approve))
         .route("/api/v1/approvals/{id}/deny", post(api::deny))
+        .route("/api/v1/approvals/{id}/never", post(scoring::never))
+        .route("/api/v1/scores", get(scoring::scores))
+        .route("/api/v1/scores/{policy}", get(scoring::policy_scores))
+        .route("/api/v1/autonomy", get(scoring::autonomy))
+        .route("/api/v1/ledger", get(scoring::ledger))
+        .route("/api/v1/digest", get(scoring::digest))
+        .route("/api/v1/drills", post(scoring::drill))
         .route("/api/v1/policies", get(api::policies))
         .route("/api/v1/policies/{id}", get(api::policy))
         .route("/api/v1/label/__name__/values", get(api::metric_names))
