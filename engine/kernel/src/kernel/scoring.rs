@@ -6,7 +6,7 @@
 //! samples are missing: that is inconclusive, with its reason.
 
 use super::{Kernel, Timer};
-use crate::ledger::{ActionState, Phase, symptom_of};
+use crate::ledger::{ActionState, Phase};
 use crate::score::dead_time;
 use crate::score::effect::{self, Better, NaturalCourse, Question};
 use crate::store::{Selector, SeriesRef, Store};
@@ -143,7 +143,7 @@ impl Kernel {
             return inconclusive("something else was done to the target before its effect could be seen".into());
         }
         let better = if relation == Relation::Above { Better::Up } else { Better::Down };
-        let began = self.ledger.trust().episode(&symptom_of(&state.proposal)).map(|episode| episode.since);
+        let began = state.symptom_since;
         self.host.with_store(|store| {
             let Some(found) = store.find(series) else { return inconclusive(format!("nothing is known of {series}")) };
             let track = track_of(store, found, &look);
@@ -180,7 +180,7 @@ impl Kernel {
     /// What such a symptom does when nobody acts.
     fn natural(&self, state: &ActionState, sent_at: Time, within: Span) -> Option<Natural> {
         let policy = state.proposal.origin.policy()?;
-        let began = self.ledger.trust().episode(&symptom_of(&state.proposal)).map_or(state.ruled_at, |episode| episode.since);
+        let began = state.symptom_since.unwrap_or(state.ruled_at);
         Some(self.ledger.trust().recovery(policy).odds(sent_at.since(began), within))
     }
 

@@ -92,6 +92,9 @@ pub struct ActionState {
     /// What became of taking it back, if that was ordered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reverting: Option<Reverting>,
+    /// When its symptom began, as it was known when it was sent.
+    #[serde(skip)]
+    pub symptom_since: Option<Time>,
     /// Whether what it cost is in the books.
     #[serde(skip)]
     pub booked: bool,
@@ -380,6 +383,7 @@ impl Ledger {
             Record::Act { action, attempt } => {
                 state.action = Some(action.clone());
                 state.sent_at = Some(at);
+                state.symptom_since = self.trust.episode(&symptom_of(&state.proposal)).map(|episode| episode.since);
                 state.attempts = *attempt;
                 state.probes = 0;
                 state.say(at, format!("sent, attempt {attempt}"));
@@ -445,6 +449,7 @@ impl Ledger {
             score: None,
             reverting: None,
             timeline: VecDeque::new(),
+            symptom_since: None,
             booked: false,
             done_before: None,
         });
