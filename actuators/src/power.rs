@@ -339,7 +339,7 @@ fn spec(want: Want, config: &PowerConfig, nodes: &BTreeMap<Target, Node>) -> Ver
         name: IDLE_FOR.into(),
         kind: ArgKind::Text(20),
         required: false,
-        doc: "How long the node has been idle, `20m`; refused while sleeping does not pay.".into(),
+        doc: "How long the node has been idle, `20m`; refused while sleeping does not pay. Empty as if not given: not known, or it does not matter.".into(),
     };
     let revertible = |(_, node): (&Target, &Node)| match want {
         Want::Wake | Want::On => node.config.revert_wake && node.ways.contains_key(&Want::Sleep),

@@ -11,7 +11,7 @@ fn docs() -> PathBuf {
 
 /// What the policies act by: as the actuators and the shipped playbooks of these names take it.
 fn actuators() -> Vec<ActuatorSpec> {
-    let text = |name: &str| ArgSpec { name: name.into(), kind: ArgKind::Text(1000), required: name != "text", doc: String::new() };
+    let text = |name: &str| ArgSpec { name: name.into(), kind: ArgKind::Text(1000), required: !["text", "idle_for"].contains(&name), doc: String::new() };
     let replicas = ArgSpec { name: "replicas".into(), kind: ArgKind::Int(1, 20), required: true, doc: String::new() };
     let verbs = [
         ("notify.send", Class::Notify, "", vec![text("title"), text("text")]),
@@ -19,7 +19,7 @@ fn actuators() -> Vec<ActuatorSpec> {
         ("restart.rollout", Class::Reversible, "deployment", Vec::new()),
         ("scale.up", Class::Restore, "deployment", vec![replicas.clone()]),
         ("scale.down", Class::Reversible, "deployment", vec![replicas]),
-        ("playbook.node-sleep", Class::Reversible, "node", Vec::new()),
+        ("playbook.node-sleep", Class::Reversible, "node", vec![text("idle_for")]),
         ("playbook.disk-evacuation", Class::Reversible, "disk", vec![text("data")]),
         ("playbook.disk-cleanup", Class::Reversible, "filesystem", vec![text("node"), text("mountpoint")]),
         ("playbook.certificate-renewal", Class::Reversible, "certificate", vec![text("expiry")]),

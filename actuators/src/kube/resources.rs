@@ -11,7 +11,7 @@ use super::place::{Place, field, namespaced, text, workload};
 use super::quantity::{amount, same};
 use super::refusal::Meaning;
 use super::rights::{Needs, Rule};
-use super::rollout::{self, TEMPLATE_DECISION};
+use super::rollout::{self, ROLLOUT_EVICTIONS, TEMPLATE_DECISION};
 use homeostat_model::{Action, ActuatorSpec, Arg, ArgKind, ArgSpec, BoxFuture, Class, Cost, Fault, FaultCode, Receipt, Span, VerbSpec};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -276,7 +276,7 @@ impl Deed for Resources {
             settle: config.settle,
             timeout: config.timeout,
             revertible: true,
-            cost: Cost { disruption: Span::from_secs(30), energy_joules: 0.0, ..Cost::default() },
+            cost: Cost { disruption: Span::from_secs(30), evictions: ROLLOUT_EVICTIONS, ..Cost::default() },
             doc: "Sets requests and limits of one container; its pods are replaced.".into(),
         };
         ActuatorSpec { id: "resources".into(), verbs: vec![verb] }

@@ -10,7 +10,7 @@ use super::frame::{Deed, Run, Step, annotations};
 use super::place::{Place, field, namespaced, workload};
 use super::refusal::Meaning;
 use super::rights::{Needs, Rule};
-use super::rollout::{self, TEMPLATE_DECISION};
+use super::rollout::{self, ROLLOUT_EVICTIONS, TEMPLATE_DECISION};
 use homeostat_model::{Action, ActuatorSpec, BoxFuture, Class, Cost, Fault, FaultCode, Receipt, Span, VerbSpec};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -120,7 +120,7 @@ impl Deed for Restart {
             settle: self.config.settle,
             timeout: self.config.timeout,
             revertible: false,
-            cost: Cost { disruption: self.config.disruption, energy_joules: 0.0, ..Cost::default() },
+            cost: Cost { disruption: self.config.disruption, evictions: ROLLOUT_EVICTIONS, ..Cost::default() },
             doc: "Replaces all pods of a workload by new ones, as its update strategy says.".into(),
         };
         ActuatorSpec { id: "restart".into(), verbs: vec![verb] }

@@ -13,6 +13,9 @@ use serde_json::Value;
 /// The annotation in the pod template by which a rollout is known to be ours.
 pub const TEMPLATE_DECISION: &str = "/spec/template/metadata/annotations/homeostat~1decision";
 
+/// Pods that a rollout is expected to replace, for budgets; how many there are is known only when it begins.
+pub(super) const ROLLOUT_EVICTIONS: u32 = 3;
+
 /// How far a rollout is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rollout {

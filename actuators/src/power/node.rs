@@ -138,7 +138,8 @@ impl Node {
 
     /// What its arguments say against a nap, by looking at them and at what is known of the node only.
     pub(super) fn too_soon(&self, action: &Action) -> Result<(), (FaultCode, String)> {
-        let Some(Arg::Text(text)) = action.args.get(IDLE_FOR) else { return Ok(()) };
+        // Playbooks have no arguments that are left out: an empty one says that nobody asks whether it pays.
+        let Some(text) = action.args.get(IDLE_FOR).and_then(Arg::as_text).filter(|text| !text.is_empty()) else { return Ok(()) };
         let idle = text.parse::<Span>().map_err(|error| (FaultCode::Malformed, format!("`{IDLE_FOR}`: {error}")))?;
         match self.nap().filter(|nap| idle < nap.after) {
             Some(nap) => Err((FaultCode::Conflict, format!("it has been idle for {idle}, and {}", nap.against()))),

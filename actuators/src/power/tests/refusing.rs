@@ -79,8 +79,13 @@ async fn too_soon_after_a_wake_too_soon_after_rest_and_too_short_to_pay() {
     let machine = Machine::new(false);
     let agent = machine.agent(|_| answer(200, json!({}))).await;
     let way = |path: &str| json!({ "via": "http", "url": format!("{}/{path}", agent.url) });
-    let (_dir, power) = build(machine.node(json!({ "sleep": way("sleep"), "wake": way("wake"), "min_up": "10m", "min_down": "5m",
-        "boot_joules": 10800.0, "boot_time": "90s", "awake_watts": 60.0, "asleep_watts": 2.0 })));
+    let node = |more: Value| {
+        let mut node = machine.node(json!({ "sleep": way("sleep"), "wake": way("wake"), "min_up": "10m", "min_down": "5m",
+            "boot_joules": 10800.0, "boot_time": "90s", "awake_watts": 60.0, "asleep_watts": 2.0 }));
+        node.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        node
+    };
+    let (_dir, power) = build(node(json!({})));
     let lease = |action: Action| Action { lease: homeostat_model::Lease { generation: 1, expires: Time::MAX }, ..action };
     let at = |minutes: i64| Time(minutes * 60_000);
     done(power.apply(at(0), &lease(action(1, "power.wake", "node/muscle"))).await);
@@ -88,6 +93,7 @@ async fn too_soon_after_a_wake_too_soon_after_rest_and_too_short_to_pay() {
     let idle =
         |id, text: &str| lease(action_with(id, "power.sleep", "node/muscle", Args::from([("idle_for".to_owned(), Arg::from(text))])));
     assert_eq!(power.check(&idle(3, "3m")).unwrap_err().code, FaultCode::Conflict, "183 s are needed");
+    assert_eq!(power.check(&idle(3, "")), Ok(()), "nobody asks whether it pays");
     assert_eq!(power.check(&idle(3, "soon")).unwrap_err().code, FaultCode::Malformed);
     conflict(power.apply(at(11), &idle(3, "3m")).await, "sleeping pays only after 3m3s");
     done(power.apply(at(11), &idle(4, "4m")).await);
@@ -98,6 +104,15 @@ async fn too_soon_after_a_wake_too_soon_after_rest_and_too_short_to_pay() {
     (0..5).for_each(|_| {
         power.nodes[&Target::from("node/muscle")].learn(Memory::woken(&power.ledger, "muscle", at(17), Span::from_mins(10), None))
     });
+    let weighed = |power: &Power| power.preview(&idle(7, "1h")).unwrap().into_iter().find(|call| call.call.starts_with("weigh")).unwrap();
+    let figures = "a boot of 600 s and 41400 J (as measured, 7 boots), 60 W awake, 2 W asleep";
+    assert_eq!(weighed(&power).call, format!("weigh: sleeping pays after 11m33s104ms of idle time: {figures}"));
+    // A daemon that starts again has them from the ledger; wear is dearer than ten naps.
+    let worn = node(json!({ "wear_euros_per_cycle": 0.01 }));
+    let again = Power::on_host(&serde_json::from_value(whole(worn)).unwrap(), power.ledger.clone(), &Own::default()).unwrap();
+    assert_eq!(weighed(&again).call, format!("weigh: sleeping pays after 46m2s69ms of idle time: {figures}, 0.01 € of wear at 0.3 €/kWh"));
+    let refused = again.check(&idle(7, "45m")).unwrap_err().detail;
+    assert!(refused.contains("such a boot with its wear costs more than the nap saves"), "{refused}");
     let sleep = idle(7, "11m");
     assert_eq!(power.check(&sleep).unwrap_err().code, FaultCode::Conflict);
     conflict(power.apply(at(40), &sleep).await, "sleeping pays only after 11m33s104ms: its boots take 10m as measured");

@@ -16,9 +16,12 @@ async fn sleep_is_proven_by_silence_taken_back_by_a_wake_and_both_once() {
     assert_eq!((of("power.sleep").class, of("power.sleep").opposite.clone()), (Class::Reversible, Some("power.wake".into())));
     assert!(of("power.sleep").revertible && !of("power.wake").revertible);
     assert_eq!((of("power.wake").cost.energy_joules, of("power.sleep").cost.disruption), (9000.0, Span::from_millis(400)));
+    let counts = |verb: &str| (of(verb).cost.boots, of(verb).cost.power_cycles, of(verb).cost.evictions);
+    assert_eq!((counts("power.wake"), counts("power.sleep")), ((1, 0, 0), (0, 1, 0)), "one nap is one cycle and one boot");
 
     let sleep = action(1, "power.sleep", "node/muscle");
     let planned = power.preview(&sleep).unwrap();
+    assert!(!planned.iter().any(|call| call.call.starts_with("weigh")), "nothing is known of what it draws");
     assert_eq!(
         planned.iter().filter(|call| call.writes).map(|call| call.call.clone()).collect::<Vec<_>>(),
         [format!("POST {}/sleep", agent.url)]

@@ -99,3 +99,27 @@ fn the_configuration_of_the_first_release_stands_and_names_one_verb() {
     assert_eq!(planned[1].call, "udp 255.255.255.255:9: 3 magic packets for 00:11:22:33:44:55 at 0s, 30s, 1m30s");
     assert!(planned[1].writes && !planned[0].writes);
 }
+
+#[tokio::test]
+async fn a_boot_is_metered_by_what_the_node_draws_meanwhile() {
+    let machine = Machine::new(false);
+    let (looks, booting) = (Arc::new(AtomicUsize::new(0)), machine.clone());
+    let agent = machine
+        .agent(move |seen| {
+            // It draws 40 W and answers at the eighth look.
+            if seen.uri.path() == "/watts" && looks.fetch_add(1, Ordering::SeqCst) == 7 {
+                booting.set(true);
+            }
+            answer(200, json!({ "watts": 40.0 }))
+        })
+        .await;
+    let url = |path: &str| format!("{}/{path}", agent.url);
+    let (_dir, power) =
+        build(machine.node(json!({ "wake": { "via": "http", "url": url("start") }, "idle_watts": 10.0, "boot_timeout": "20s",
+        "watts": { "via": "http", "url": url("watts"), "json_pointer": "/watts" } })));
+    let wake = Action { timeout: Span::from_secs(20), ..action(1, "power.wake", "node/muscle") };
+    done(power.apply(Time(5_000), &wake).await);
+    let memory = Memory::read(&power.ledger, "muscle").unwrap();
+    let ([millis], [joules]) = (&memory.wakes_ms[..], &memory.wakes_joules[..]) else { panic!("{memory:?}") };
+    assert!((joules - 40.0 * *millis as f64 / 1000.0).abs() < 0.05, "{memory:?}");
+}
