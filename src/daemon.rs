@@ -107,6 +107,7 @@ pub struct Running {
     stop: watch::Sender<bool>,
     server: tokio::task::JoinHandle<()>,
     reloads: Option<Reloads>,
+    digests: tokio::task::JoinHandle<()>,
 }
 
 /// Runs the daemon until it is told to stop.
@@ -160,16 +161,17 @@ pub async fn start(launch: Launch) -> anyhow::Result<Running> {
     let own_base = if is_at_home { own_base::find(&servers(&config), &data) } else { Vec::new() };
     let rules = rules::rule_set_on(&config, specs.clone(), own_base)?;
     let (notify, previews) = (assembled.notify, actuators.clone());
+    let announce: crate::dispatch::Announce = Arc::new(move |notice| {
+        let notify = Arc::clone(&notify);
+        Box::pin(async move { notify.announce(&notice).await })
+    });
     let seed = clock.now().millis() as u64;
     let daemon = live::start(Parts {
         dir: data.clone(),
         clock,
         sensors: make_sensors(&config),
         actuators,
-        announce: Arc::new(move |notice| {
-            let notify = Arc::clone(&notify);
-            Box::pin(async move { notify.announce(&notice).await })
-        }),
+        announce: Arc::clone(&announce),
         rules: rules.clone(),
         journal: config.journal_settings(),
         seed,
@@ -186,9 +188,12 @@ pub async fn start(launch: Launch) -> anyhow::Result<Running> {
     };
     let (stop, stopping) = watch::channel(false);
     let server = tokio::spawn(server.run(stopping));
+    let offset = config.arbiter.tariff.utc_offset_minutes;
+    let digests = crate::digest::delivery::run(config.digest.clone(), offset, data.clone(), daemon.handle(), announce);
+    let digests = tokio::spawn(digests);
     let known = Known { config: config_path, data, servers: servers(&config), specs, loaded: rules };
     let reloads = reloads.then(|| watch_rules(&config, known, daemon.handle()));
-    Ok(Running { daemon, listen, stop, server, reloads })
+    Ok(Running { daemon, listen, stop, server, reloads, digests })
 }
 
 /// Ends experiments whose time was over while no engine ran, beside the start: they have a deadline of their own as well.
@@ -230,6 +235,7 @@ impl Running {
     /// Stops: listeners, sensors, what is under way within its patience, the journal last.
     pub async fn stop(mut self) {
         drop(self.reloads.take());
+        self.digests.abort();
         let _ = self.stop.send(true);
         end(self.daemon, self.server).await;
     }

@@ -23,8 +23,8 @@ pub use problem::{ConfigError, Problem};
 pub use reference::{reference, schema};
 pub use schemas::{SchemaOf, schema_of};
 pub use sections::{
-    ArbiterConfig, JournalConfig, PerClass, PlaybooksConfig, PoliciesConfig, PolicyOverrideConfig, SamplesConfig, StoreConfig,
-    WebhooksConfig,
+    ArbiterConfig, DigestConfig, DigestFile, JournalConfig, PerClass, PlaybooksConfig, PoliciesConfig, PolicyOverrideConfig, SamplesConfig,
+    StoreConfig, WebhooksConfig,
 };
 pub use sensors::SensorConfig;
 
@@ -77,6 +77,8 @@ pub struct Config {
     pub arbiter: ArbiterConfig,
     /// What hangs on what, who else steers what, and what is healthy.
     pub topology: TopologyConfig,
+    /// What people are told every week.
+    pub digest: DigestConfig,
     /// The limits of the windows in memory.
     pub store: StoreConfig,
     /// How long events and effects are kept.
@@ -101,6 +103,7 @@ impl Default for Config {
             playbooks: PlaybooksConfig::default(),
             arbiter: ArbiterConfig::default(),
             topology: TopologyConfig::default(),
+            digest: DigestConfig::default(),
             store: StoreConfig::default(),
             journal: JournalConfig::default(),
             samples: SamplesConfig::default(),
@@ -206,6 +209,9 @@ impl Config {
             }
         }
         problems.extend(self.around_problems(tree));
+        if let Err(why) = crate::digest::span(&self.digest.span.to_string()) {
+            problems.push(Problem::at(tree.find(&["digest", "span"]), format!("`digest.span`: {why}")));
+        }
         let share = self.arbiter.observer_fault_ratio;
         if !(0.0..=1.0).contains(&share) {
             let node = tree.find(&["arbiter", "observer_fault_ratio"]);

@@ -4,12 +4,13 @@
 //! Deliberately absent: the plugs' sections.
 
 use super::around::{
-    BlastShape, CalendarShape, DayBudgetShape, EarnedShape, FloorShape, MonthBudgetShape, RungShape, StormShape, TariffShape, WitnessShape,
+    BlastShape, CalendarShape, DayBudgetShape, DayText, EarnedShape, FloorShape, MonthBudgetShape, RungShape, StormShape, TariffShape,
+    WitnessShape,
 };
 use homeostat_model::rules::OwnBase;
 use homeostat_model::{
-    ArbiterSettings, Arg, Autonomy, BlastSettings, Calendar, Class, DayBudget, EarnedSettings, Floor, MonthBudget, PolicyId,
-    PolicyOverride, Rung, Span, StoreSettings, StormSettings, Target, Tariff, WitnessSettings,
+    ArbiterSettings, Arg, Autonomy, BlastSettings, Calendar, Class, DayBudget, DayTime, EarnedSettings, Floor, MonthBudget, PolicyId,
+    PolicyOverride, Rung, Span, StoreSettings, StormSettings, Target, Tariff, Weekday, WitnessSettings,
 };
 use homeostat_sensors::webhook::{WebhookAuthConfig, WebhookLimits};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -360,6 +361,44 @@ impl ArbiterConfig {
         self.concurrent_max.over(&mut settings.concurrent_max);
         self.per_hour_max.over(&mut settings.per_hour_max);
         settings
+    }
+}
+
+/// What a delivered digest is written to.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DigestFile {
+    /// Nothing: the short form is told, and that is all.
+    None,
+    /// A Markdown file.
+    Markdown,
+    /// One HTML page with plots.
+    #[default]
+    Html,
+}
+
+/// The digest by itself: in short over the default notification channels, and in full as a file under `digests` in the data folder.
+/// Read at the start only.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct DigestConfig {
+    /// The time of day, `08:00`, local by `arbiter.tariff.utc_offset_minutes`. Without it: no digest comes by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub at: Option<DayTime>,
+    /// The days on which it comes; empty: every day.
+    #[schemars(with = "Vec<DayText>")]
+    pub weekdays: Vec<Weekday>,
+    /// How far back it looks, one hour to 366 days.
+    #[schemars(with = "DurationText")]
+    pub span: Span,
+    /// What the full one is written as; the newest hundred files are kept.
+    pub file: DigestFile,
+}
+
+impl Default for DigestConfig {
+    fn default() -> DigestConfig {
+        DigestConfig { at: None, weekdays: vec![Weekday::Mon], span: crate::digest::delivery::SPAN_USUAL, file: DigestFile::Html }
     }
 }
 

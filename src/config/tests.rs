@@ -86,6 +86,7 @@ topology:
   quorums: [{ name: etcd, members: [node/a, node/b, node/c], need: 2 }]
   targets_max: 500
   links_max: 900
+digest: { at: "08:00", weekdays: [mon, fri], span: 2w, file: markdown }
 store: { retention: 6h }
 journal: { retention: 30d }
 samples:
@@ -107,6 +108,7 @@ fn a_whole_file_is_read() {
     );
     let SensorConfig::Exposition(nas) = &config.sensors["nas"] else { panic!("an exposition") };
     assert_eq!((nas.name.as_str(), nas.interval, nas.basic.as_ref().unwrap().username.as_str()), ("nas", Span::from_secs(15), "12"));
+    assert_eq!((config.digest.at.map(|at| at.0), config.digest.weekdays.len(), config.digest.file), (Some(480), 2, DigestFile::Markdown));
     let rules = config.arbiter.settings();
     assert_eq!((rules.autonomy[&Class::Disruptive], rules.autonomy[&Class::Notify]), (Autonomy::Veto, Autonomy::Auto));
     assert_eq!((rules.per_hour_max[&Class::Restore], rules.per_hour_max[&Class::Disruptive]), (3, 6));
@@ -139,7 +141,8 @@ fn nothing_at_all_is_a_configuration() {
     let config = Config::load(None, &outside()).unwrap();
     assert_eq!(config.sensors["host"].kind(), "host");
     assert_eq!(config.data_dir(&outside()), Path::new("/var/lib/homeostat"));
-    assert_eq!(config.arbiter.settings(), homeostat_model::ArbiterSettings::default());
+    let asking = homeostat_model::EarnedSettings::default();
+    assert_eq!(config.arbiter.settings(), homeostat_model::ArbiterSettings { earned: asking, ..Default::default() });
     assert_eq!(config.topology.settings(), homeostat_model::TopologySettings::shipped());
     assert_eq!(config.store.settings(), homeostat_model::StoreSettings::default());
     assert_eq!(config.journal_settings(), JournalSettings::default());

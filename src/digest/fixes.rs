@@ -6,7 +6,7 @@
 
 use homeostat_model::{ActionId, BeliefKey, Relation, Target};
 
-/// What is read in the names, in order; the first that fits is taken. Words are searched in the metric's name, then in the verb's.
+/// What is read in the metric's name, in order; the first that fits is taken. A part of the name must begin with it: `oom` is no `room`.
 const METRICS: &[(&[&str], &str)] = &[
     (&["filesystem", "disk_free", "disk_used", "avail_bytes", "volume"], "give it more space, or a shorter retention of what fills it"),
     (&["certificate", "cert_"], "let whatever issues it renew it by itself, long before it ends"),
@@ -36,9 +36,9 @@ const VERBS: &[(&[&str], &str)] = &[
     ),
 ];
 
-fn told(table: &'static [(&[&str], &str)], name: &str) -> Option<&'static str> {
-    let name = name.to_ascii_lowercase();
-    table.iter().find(|(words, _)| words.iter().any(|word| name.contains(word))).map(|(_, fix)| *fix)
+fn by_name(metric: &str) -> Option<&'static str> {
+    let name = format!("_{}", metric.to_ascii_lowercase());
+    METRICS.iter().find(|(words, _)| words.iter().any(|word| name.contains(&format!("_{word}")))).map(|(_, fix)| *fix)
 }
 
 /// Words of a verb's own part: `disk-cleanup` of `exec.disk-cleanup`; a word must begin with what is looked for.
@@ -58,7 +58,7 @@ pub(super) fn fix(key: &BeliefKey, target: &Target, metric: Option<(&str, Relati
         Some((metric, Relation::Below)) => format!("{metric} grows back within about {every}: "),
         None => format!("it comes back after about {every}: "),
     });
-    let by_metric = metric.and_then(|(metric, _)| told(METRICS, metric));
+    let by_metric = metric.and_then(|(metric, _)| by_name(metric));
     match by_metric.or_else(|| by_verb(key.verb.as_str())) {
         Some(fix) => format!("{comes_back}{fix}"),
         None => format!("{comes_back}look at the cause on {target}: `homeostat explain {newest}` has what was read"),

@@ -1,9 +1,10 @@
 //! The digest: what was healed in a span of time, what only seemed so, what keeps coming back, what it cost. Read from a ledger, for people.
 //!
 //! Reading order: this file (the data), `fixes` (one lasting fix per repeated symptom), `markdown` (also the short form for phones), `html`
-//! (with plots). It decides nothing and changes nothing. Deliberately absent: causes; nobody here knows them, so a fix is what
+//! (with plots), `delivery` (by itself, every week). It decides nothing and changes nothing. Deliberately absent: causes; nobody here knows them, so a fix is what
 //! the figures suggest and says which. An editor breaks this by calling something healed because its claim held.
 
+pub mod delivery;
 mod fixes;
 mod html;
 mod markdown;

@@ -71,10 +71,12 @@ pub(super) async fn readyz(State(app): State<Arc<App>>) -> Response {
 pub(super) async fn metrics(State(app): State<Arc<App>>) -> Response {
     // A loop that hangs must not take the metrics with it: they are how people find out.
     let kernel = tokio::time::timeout(ALIVE_WITHIN, app.handle.ask(KernelFacts::of)).await.ok().and_then(Result::ok);
+    let rules = super::scoring::rules(&app).await.ok();
     let (daemon, webhooks, answers) = (app.handle.status(), app.webhooks.status(), app.answers());
     let facts = Facts {
         daemon: &daemon,
         kernel: kernel.as_ref(),
+        rules: rules.as_deref(),
         webhooks: &webhooks,
         answers: &answers,
         connections_refused: app.connections_refused(),

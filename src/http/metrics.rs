@@ -6,6 +6,7 @@
 
 use super::webhooks::WebhookStatus;
 use crate::live::{DaemonStatus, SensorStatus};
+use crate::scores::Rules;
 use homeostat_kernel::Kernel;
 use homeostat_kernel::kernel::{PolicyView, Stats};
 use homeostat_kernel::ledger::Spent;
@@ -17,6 +18,10 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 use std::collections::BTreeMap;
 use std::fmt;
+
+mod learned;
+
+use learned::Learned;
 
 /// The media type of [`text`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -40,6 +45,8 @@ pub struct Facts<'a> {
     pub daemon: &'a DaemonStatus,
     /// What was read from the kernel; `None` if it did not answer.
     pub kernel: Option<&'a KernelFacts>,
+    /// The rules in force; `None` if they could not be read.
+    pub rules: Option<&'a Rules>,
     /// Deliveries by source.
     pub webhooks: &'a BTreeMap<&'static str, WebhookStatus>,
     /// Answers by HTTP status class: `2xx` …
@@ -65,6 +72,7 @@ pub struct KernelFacts {
     targets: u64,
     spent_day: Spent,
     store: StoreStats,
+    learned: Learned,
 }
 
 impl KernelFacts {
@@ -88,6 +96,7 @@ impl KernelFacts {
             targets: kernel.units_len() as u64,
             spent_day: kernel.spent_day(),
             store: kernel.with_store(Store::stats),
+            learned: Learned::of(ledger, kernel.now()),
         }
     }
 }
@@ -156,6 +165,7 @@ pub fn families(facts: &Facts<'_>) -> Vec<Family> {
         stats(&mut page, &kernel.stats);
         state(&mut page, kernel);
         policies(&mut page, kernel);
+        learned::families(&mut page, &kernel.learned, facts.rules);
     }
     http(&mut page, facts);
     if let Some(process) = facts.process {
@@ -228,6 +238,7 @@ fn stats(page: &mut Page, stats: &Stats) {
     page.counters("rulings", "Rulings by verdict", "verdict", by(&stats.rulings));
     page.counters("outcomes", "Outcomes by name", "outcome", by(&stats.outcomes));
     page.counters("claims", "Judged claims by result", "result", by(&stats.claims));
+    page.counters("scores", "Scored actions by finding", "finding", by(&stats.scores));
 }
 
 fn store(page: &mut Page, store: &StoreStats) {
@@ -395,16 +406,25 @@ mod tests {
             WebhookStatus { received: 2, results: BTreeMap::from([("accepted", 2)]), ..WebhookStatus::default() },
         )]);
         let kernel = KernelFacts {
-            stats: Stats { rulings: BTreeMap::from([("denied", 4)]), ..Stats::default() },
+            stats: Stats { rulings: BTreeMap::from([("denied", 4)]), scores: BTreeMap::from([("helped", 2)]), ..Stats::default() },
             phases: BTreeMap::from([("done", 7)]),
+            learned: Learned::of(&crate::scores::tests::ledger(), crate::scores::tests::NOON),
             ..KernelFacts::default()
         };
         let answers = BTreeMap::from([("2xx", 5)]);
         let process = Process::read();
         assert!(process.is_some_and(|p| p.resident_bytes > 1e6 && p.open_fds > 2.0), "{process:?}");
         let daemon = status();
-        let facts =
-            Facts { daemon: &daemon, kernel: Some(&kernel), webhooks: &webhooks, answers: &answers, connections_refused: 1, process };
+        let rules = crate::scores::tests::rules();
+        let facts = Facts {
+            daemon: &daemon,
+            kernel: Some(&kernel),
+            rules: Some(&rules),
+            webhooks: &webhooks,
+            answers: &answers,
+            connections_refused: 1,
+            process,
+        };
         let families = families(&facts);
         let expected: usize = families.iter().map(|family| family.samples.len()).sum();
         let page = text(families);
@@ -417,6 +437,13 @@ mod tests {
             "homeostat_actions{phase=\"done\"} 7.0",
             "homeostat_queue_refused_total{queue=\"kernel\"} 3.0",
             "homeostat_start_time_seconds 1.5",
+            "homeostat_scores_total{finding=\"helped\"} 2.0",
+            "homeostat_beliefs 1.0",
+            "homeostat_autonomy_level{policy=\"disk-full\",class=\"reversible\",target_class=\"node\"} 1.0",
+            "homeostat_spent_month_boots{policy=\"disk-full\"} 6.0",
+            "homeostat_spent_month_energy_joules{policy=\"disk-full\"} 43200000.0",
+            "homeostat_budget_month_boots 8.0",
+            "homeostat_trips{verb=\"power.sleep\"} 3.0",
             "homeostat_webhook_deliveries_total{source=\"grafana\",result=\"accepted\"} 2.0",
         ] {
             assert!(page.lines().any(|found| found == line), "{line} in\n{page}");

@@ -8,6 +8,7 @@ use super::view::{self, ActionLine, Overview, evidence_line};
 use super::webhooks::unavailable;
 use super::{App, failure};
 use crate::live::DaemonStatus;
+use crate::scores::show::PolicyScores;
 use askama::Template;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
@@ -43,6 +44,7 @@ struct PolicyPage<'a> {
     policy: &'a PolicyView,
     units: &'a [UnitView],
     left_out: usize,
+    scores: Option<PolicyScores>,
 }
 
 /// Until when a guard holds, as an appendix to its words.
@@ -109,9 +111,11 @@ pub(super) async fn action(State(app): State<Arc<App>>, Path(id): Path<String>) 
 }
 
 pub(super) async fn policy(State(app): State<Arc<App>>, Path(id): Path<String>, Query(query): Query<PolicyQuery>) -> Answer<Response> {
-    let (policy, units) = policy_and_units(&app, id, query.target).await?;
+    let (policy, units) = policy_and_units(&app, id.clone(), query.target).await?;
+    // Without the rules the page still tells what it can.
+    let scores = super::scoring::scores_of(&app, id).await.ok();
     let shown = &units[..units.len().min(UNITS_SHOWN)];
-    Ok(page(&PolicyPage { now: app.handle.now(), policy: &policy, units: shown, left_out: units.len() - shown.len() }))
+    Ok(page(&PolicyPage { now: app.handle.now(), policy: &policy, units: shown, left_out: units.len() - shown.len(), scores }))
 }
 
 #[cfg(test)]
@@ -190,6 +194,7 @@ mod tests {
             "node-down",
             "blind",
             "homeostat approve a7",
+            "homeostat deny a7",
             "http-equiv=\"refresh\"",
         ] {
             assert!(html.contains(shown), "{shown} is not in\n{html}");
@@ -201,7 +206,9 @@ mod tests {
     fn the_action_page_explains() {
         let found = Explanation::of(&ledger(), ActionId(7)).unwrap();
         let html = ActionPage { now: Time(60_000), line: ActionLine::of(&found.action), found: &found }.render().unwrap();
-        for shown in ["autonomy", "a person must say yes", "abc123", "delivered within 5m", "/policies/disk-full"] {
+        for shown in
+            ["autonomy", "a person must say yes", "abc123", "delivered within 5m", "/policies/disk-full", "homeostat deny a7 --never"]
+        {
             assert!(html.contains(shown), "{shown} is not in\n{html}");
         }
         assert!(!html.contains("<script") && !html.contains("<img"), "{html}");

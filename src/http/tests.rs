@@ -122,6 +122,10 @@ async fn pages_api_and_metrics_answer_for_our_names_only() {
         "/api/v1/actions?limit=3",
         "/api/v1/approvals",
         "/api/v1/policies",
+        "/api/v1/scores",
+        "/api/v1/autonomy",
+        "/api/v1/ledger?month=2026-11",
+        "/api/v1/digest?since=2d",
         "/api/v1/label/__name__/values",
         "/healthz",
         "/metrics",
@@ -135,9 +139,17 @@ async fn pages_api_and_metrics_answer_for_our_names_only() {
     }
     assert_eq!(served.tcp("GET", "/", &[("host", "lab.example:80")], "").await.0, 200);
     assert_eq!(served.tcp("GET", "/metrics", &[("host", "homeostat.svc")], "").await.0, 200);
-    for (path, expected) in
-        [("/nowhere", 404), ("/actions/a1", 404), ("/actions/x", 400), ("/api/v1/policies/none", 404), ("/policies/none", 404)]
-    {
+    for (path, expected) in [
+        ("/nowhere", 404),
+        ("/api/v1/scores/none", 404),
+        ("/api/v1/ledger?month=11", 400),
+        ("/api/v1/digest?since=1s", 400),
+        ("/api/v1/digest?format=pdf", 400),
+        ("/actions/a1", 404),
+        ("/actions/x", 400),
+        ("/api/v1/policies/none", 404),
+        ("/policies/none", 404),
+    ] {
         let (status, _, body) = served.tcp("GET", path, &[], "").await;
         assert_eq!(status, expected, "{path}: {body}");
         assert!(body.contains("error"), "{path}: {body}");
@@ -221,8 +233,8 @@ async fn alerts_are_in_the_journal_before_they_are_answered() {
     served.end().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_alert_leads_to_a_question_that_is_answered_once_and_for_the_plan_that_was_shown() {
+/// A daemon whose policy asks a person whether an alert may be told, and that question.
+async fn asked_about_an_alert() -> (Served, super::view::ActionLine) {
     let policy = PolicySource {
         id: "alert-notify".into(),
         path: "policies/alert-notify.rhai".into(),
@@ -237,13 +249,19 @@ async fn an_alert_leads_to_a_question_that_is_answered_once_and_for_the_plan_tha
     let served = serve_with(|_| (), ask).await;
     let alert = alertmanager("firing").replace("\"alertname\"", "\"severity\":\"critical\",\"alertname\"");
     assert_eq!(served.tcp("POST", "/webhooks/alertmanager", &[], &alert).await.0, 200);
-    let client = served.client();
-    let waiting: Value = client.get("/api/v1/approvals").await.unwrap();
+    let waiting: Value = served.client().get("/api/v1/approvals").await.unwrap();
     let line: super::view::ActionLine = serde_json::from_value(waiting["approvals"][0].clone()).unwrap();
     assert_eq!(
         (line.verb.as_str(), line.phase.as_str(), line.policy.as_deref()),
         ("notify.send", "awaiting_approval", Some("alert-notify"))
     );
+    (served, line)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_alert_leads_to_a_question_that_is_answered_once_and_for_the_plan_that_was_shown() {
+    let (served, line) = asked_about_an_alert().await;
+    let client = served.client();
     let (_, _, page) = served.tcp("GET", &format!("/actions/{}", line.id), &[], "").await;
     assert!(page.contains(&line.plan) && page.contains("&#60;b&#62;hot"), "{page}");
     let approve = format!("/api/v1/approvals/{}/approve", line.id);
@@ -300,5 +318,51 @@ async fn too_many_connections_are_closed_and_the_socket_still_answers() {
     let status: Value = served.client().get("/api/v1/status").await.unwrap();
     assert!(status["daemon"]["version"].is_string(), "{status}");
     drop(holder);
+    served.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn never_is_an_answer_with_the_rights_of_a_no_and_shows_in_the_ledger() {
+    let (served, line) = asked_about_an_alert().await;
+    let path = format!("/api/v1/approvals/{}/never", line.id);
+    assert_eq!(served.tcp("POST", &path, &[], "{}").await.0, 403, "over TCP without a token nobody orders");
+    let client = served.client();
+    let answer: Value = client.post(&path, &json!({})).await.unwrap();
+    assert_eq!(answer["action"]["phase"], "closed", "{answer}");
+    let again = client.post::<Value>(&path, &json!({})).await.unwrap_err();
+    assert!(matches!(again, ClientError::Refused { status: 409, .. }), "{again}");
+    let ledger: Value = client.get("/api/v1/ledger").await.unwrap();
+    assert_eq!(ledger["locks"][0]["kind"], "never", "{ledger}");
+    assert!(ledger["locks"][0]["unlock"].as_str().unwrap().contains("homeostat unlock 'alert-notify'"), "{ledger}");
+    let (_, headers, page) = served.tcp("GET", "/api/v1/digest?format=html", &[], "").await;
+    assert!(headers["content-type"].to_str().unwrap().starts_with("text/html") && page.contains("Held back"), "{page}");
+    let (_, headers, text) = served.tcp("GET", "/api/v1/digest?format=markdown", &[], "").await;
+    assert!(headers["content-type"].to_str().unwrap().starts_with("text/markdown") && text.contains("## Held back"), "{text}");
+    let none = client.post::<Value>("/api/v1/drills", &json!({ "policy": "alert-notif" })).await.unwrap_err();
+    assert!(matches!(&none, ClientError::Refused { status: 404, error } if error.contains("did you mean `alert-notify`")), "{none}");
+    let without = client.post::<Value>("/api/v1/drills", &json!({ "policy": "alert-notify" })).await.unwrap_err();
+    assert!(matches!(&without, ClientError::Refused { status: 409, error } if error.contains("no `drill`")), "{without}");
+    let (_, _, page) = served.tcp("GET", "/policies/alert-notify", &[], "").await;
+    assert!(page.contains("alert-notify"), "{page}");
+    let (_, _, metrics) = served.tcp("GET", "/metrics", &[], "").await;
+    assert!(metrics.contains("homeostat_beliefs ") && metrics.contains("homeostat_standings "), "{metrics}");
+    served.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_digest_is_delivered_in_short_and_written_whole() {
+    use crate::config::DigestConfig;
+    let (served, _) = asked_about_an_alert().await;
+    let (sender, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let announce: crate::dispatch::Announce = Arc::new(move |notice| {
+        let sender = sender.clone();
+        Box::pin(async move { sender.send(notice).unwrap() })
+    });
+    crate::digest::delivery::deliver(&DigestConfig::default(), served.dir.path(), &served.daemon.handle(), &announce).await.unwrap();
+    let notice = told.recv().await.unwrap();
+    assert!(notice.title.starts_with("Homeostat, ") && notice.text.contains("0 actions"), "{notice:?}");
+    let files: Vec<_> = std::fs::read_dir(served.dir.path().join("digests")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(files.len(), 1, "{files:?}");
+    assert!(std::fs::read_to_string(&files[0]).unwrap().ends_with("</html>\n"));
     served.end().await;
 }
