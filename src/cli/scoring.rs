@@ -121,3 +121,39 @@ pub(super) async fn drill(place: &Place, policy: &str, as_json: bool) -> Ended {
         format!("The drill of {policy} has begun: {}; `homeostat autonomy` tells how it ended.", standing(answer))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::journal::{JournalSettings, Recorder};
+
+    /// A journal in which nothing has happened yet, and no daemon.
+    fn alone() -> (tempfile::TempDir, Place) {
+        let dir = tempfile::tempdir().unwrap();
+        drop(Recorder::open(dir.path(), JournalSettings::default(), now()).unwrap());
+        let (data, socket) = (dir.path().to_owned(), dir.path().join("homeostat.sock"));
+        (dir, Place { config_path: None, config: Ok(Config::default()), data, socket })
+    }
+
+    #[tokio::test]
+    async fn without_a_daemon_the_journal_answers_and_says_so_by_its_status() {
+        let (dir, place) = alone();
+        assert_eq!(scores(&place, false).await.unwrap(), Exit::NotRunning);
+        assert_eq!(autonomy(&place, false).await.unwrap(), Exit::NotRunning);
+        assert_eq!(ledger(&place, None, true).await.unwrap(), Exit::NotRunning);
+        let file = dir.path().join("week.html");
+        let args = DigestArgs { format: DigestFormat::Html, since: crate::digest::WEEK, output: Some(file.clone()) };
+        assert_eq!(digest(&place, &args, false).await.unwrap(), Exit::NotRunning);
+        assert!(std::fs::read_to_string(&file).unwrap().contains("0 actions"));
+        let error = show(&place, "disk-full", None, false).await.unwrap_err();
+        assert!(error.to_string().contains("there is no policy `disk-full`"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn orders_need_a_daemon() {
+        let (_dir, place) = alone();
+        let error = drill(&place, "node-down", false).await.unwrap_err();
+        assert!(matches!(error.downcast_ref(), Some(crate::client::ClientError::NotRunning { .. })), "{error}");
+    }
+}

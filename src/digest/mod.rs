@@ -65,7 +65,7 @@ pub struct Deed {
     pub action: String,
     /// When that was scored.
     pub at: Time,
-    /// The chance that it would have gone by itself, 0 to 1, at the newest.
+    /// The chance that it would have gone by itself, 0 to 1, at the newest; `None`: nobody has watched any that was left alone.
     pub odds: Option<f64>,
     /// The newest score in words.
     pub text: String,
@@ -252,7 +252,8 @@ fn deeds(scored: &[&ScoredLine], of: impl Fn(&ScoredLine) -> bool) -> Vec<Deed> 
         deed.times += 1;
         deed.action = line.action.to_string();
         deed.at = line.at;
-        deed.odds = line.score.natural.map(|natural| natural.odds);
+        // A chance that rests on nobody's watching says nothing.
+        deed.odds = line.score.natural.filter(|natural| natural.at_risk > 0).map(|natural| natural.odds);
         deed.text.clone_from(&line.score.text);
     }
     let mut deeds: Vec<Deed> = found.into_values().collect();

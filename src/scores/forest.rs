@@ -19,7 +19,7 @@ const TARGET_MAX: usize = 26;
 /// Ends beyond so many times the middle one are cut off with an arrow.
 const FAR_TIMES: f64 = 4.0;
 /// Rows of the recovery curve.
-const CURVE_ROWS: usize = 8;
+const CURVE_ROWS: usize = 9;
 
 /// The axis of one group: it always holds zero.
 #[derive(Copy, Clone, Debug, PartialEq)]

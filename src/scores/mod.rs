@@ -29,7 +29,14 @@ pub(crate) fn measured(value: f64, metric: &str) -> String {
 /// The same with its sign, for differences: `+0.12`.
 pub(crate) fn signed(value: f64, metric: &str) -> String {
     let text = measured(value.abs(), metric);
-    if value < 0.0 { format!("−{text}") } else { format!("+{text}") }
+    let sign = if value < 0.0 {
+        "−"
+    } else if value > 0.0 {
+        "+"
+    } else {
+        ""
+    };
+    format!("{sign}{text}")
 }
 
 /// The unit that a metric's name ends with, for headings; empty: a plain number.

@@ -200,7 +200,7 @@ pub struct RecoveryLine {
 }
 
 impl RecoveryLine {
-    fn of(recovery: &Recovery) -> RecoveryLine {
+    pub(super) fn of(recovery: &Recovery) -> RecoveryLine {
         let step = |step: homeostat_kernel::score::recovery::CurveStep| RecoveryStep {
             seconds: step.at.seconds(),
             at_risk: step.at_risk,

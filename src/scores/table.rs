@@ -224,10 +224,8 @@ impl ScoreLine {
 
 /// Only where somebody has watched: a chance that rests on nothing says nothing about an action.
 fn natural(trust: &Trust, key: &BeliefKey, belief: &Belief, at: Time) -> Option<DifferenceLine> {
-    if trust.recovery(&key.policy).episodes().len() == 0 {
-        return None;
-    }
-    let natural = trust.scores().rev().filter(|line| line.key == *key).find_map(|line| line.score.natural)?;
+    let own = trust.scores().rev().filter(|line| line.key == *key);
+    let natural = own.filter_map(|line| line.score.natural).find(|natural| natural.at_risk > 0)?;
     let found = belief.difference(&natural, at)?;
     Some(DifferenceLine {
         difference: found.difference,

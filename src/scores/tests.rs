@@ -165,7 +165,7 @@ fn the_table_counts_what_was_scored_and_names_what_keeps_coming_back() {
     assert!(line.lower_bound < line.mean && line.mean < line.upper_bound && line.mean > 0.5, "{line:?}");
     assert_eq!((line.treated, line.days_helped, line.inconclusive), (6, 4, 0));
     assert_eq!((line.targets[0].target.as_str(), line.targets[0].times), ("node/nas", 4));
-    let natural = line.natural.as_ref().expect("untreated time was watched until each action");
+    let natural = line.natural.as_ref().expect("the score says what goes by itself");
     assert!((natural.odds, natural.at_risk) == (0.4, 12) && natural.low < natural.difference && natural.difference < natural.high);
     let text = table.text();
     assert!(text.contains("6× (node/nas 4×"), "{text}");
@@ -223,6 +223,25 @@ fn the_forest_plot_is_drawn_as_committed() {
     assert!(text.lines().all(|line| line.chars().count() <= 110), "{text}");
     golden("forest.txt", &text);
     golden("recovery.txt", &forest::recovery(&scores.recovery, 80));
+}
+
+#[test]
+fn the_natural_recovery_is_drawn_as_committed() {
+    let mut left_alone = homeostat_kernel::score::recovery::Recovery::default();
+    // Minutes, and whether it went by itself then: ten of twelve.
+    let episodes = [(5, true), (8, true), (12, true), (15, false), (20, true), (20, true), (30, true), (45, true), (60, false)];
+    episodes
+        .into_iter()
+        .chain([(62, true), (80, true), (90, true)])
+        .for_each(|(mins, healed)| left_alone.note(Span::from_mins(mins), healed));
+    let line = super::show::RecoveryLine::of(&left_alone);
+    assert_eq!((line.episodes, line.healed, line.watched_seconds), (12, 10, 5400.0));
+    golden("curve.txt", &forest::recovery(&line, 70));
+    let mut scores = PolicyScores::of(&ledger(), &rules(), POLICY, NOON).unwrap();
+    scores.recovery = line;
+    let svg = svg::policy(&scores);
+    balanced(&svg);
+    assert!(svg.contains("<polyline") && svg.contains("10 of 12"), "{svg}");
 }
 
 fn effect(metric: &str, effect: f64, low: f64, high: f64) -> ActionScore {
