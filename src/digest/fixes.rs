@@ -47,7 +47,7 @@ fn by_verb(verb: &str) -> Option<&'static str> {
     let whole = verb.to_ascii_lowercase();
     let words: Vec<&str> = own.split(|c: char| !c.is_ascii_alphanumeric()).chain([whole.split('.').next().unwrap_or_default()]).collect();
     let fits = |looked_for: &&str| words.iter().any(|word| word.starts_with(looked_for));
-    VERBS.iter().find(|(names, _)| names.iter().any(|name| fits(&name))).map(|(_, fix)| *fix)
+    VERBS.iter().find(|(names, _)| names.iter().any(&fits)).map(|(_, fix)| *fix)
 }
 
 /// One suggestion, with what it rests on. `metric`: what the claim speaks of, and its good side. `every`: the middle time between two

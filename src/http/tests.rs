@@ -353,10 +353,10 @@ async fn never_is_an_answer_with_the_rights_of_a_no_and_shows_in_the_ledger() {
 async fn a_digest_is_delivered_in_short_and_written_whole() {
     use crate::config::DigestConfig;
     let (served, _) = asked_about_an_alert().await;
-    let (sender, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let (sender, mut told) = tokio::sync::mpsc::channel(1);
     let announce: crate::dispatch::Announce = Arc::new(move |notice| {
         let sender = sender.clone();
-        Box::pin(async move { sender.send(notice).unwrap() })
+        Box::pin(async move { sender.send(notice).await.unwrap() })
     });
     crate::digest::delivery::deliver(&DigestConfig::default(), served.dir.path(), &served.daemon.handle(), &announce).await.unwrap();
     let notice = told.recv().await.unwrap();

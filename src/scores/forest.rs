@@ -95,6 +95,9 @@ fn ticks(axis: Axis, metric: &str, width: usize) -> String {
     cells.into_iter().collect::<String>().trim_end().to_owned()
 }
 
+/// A row's name, interval (low, middle, high), mark, and what is said of it.
+type Row = (String, (f64, f64, f64), char, String);
+
 /// One group's forest plot, oldest first, newest last, then all in one; at most `width` columns where that leaves room for the axis.
 pub fn group(group: &SeriesGroup, width: usize) -> String {
     let axis = Axis::of(&intervals(group));
@@ -104,7 +107,7 @@ pub fn group(group: &SeriesGroup, width: usize) -> String {
         let metric = &group.metric;
         format!("{} ({} to {})", signed(effect, metric), signed(low, metric), signed(high, metric))
     };
-    let rows: Vec<(String, (f64, f64, f64), char, String)> = group
+    let rows: Vec<Row> = group
         .actions
         .iter()
         .filter_map(|score| {

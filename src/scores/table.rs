@@ -172,7 +172,7 @@ impl ScoreLine {
             .iter()
             .map(|(target, symptom)| SymptomLine { target: target.to_string(), times: symptom.times, last: symptom.last })
             .collect();
-        targets.sort_by(|a, b| (b.times, b.last).cmp(&(a.times, a.last)));
+        targets.sort_by_key(|symptom| std::cmp::Reverse((symptom.times, symptom.last)));
         targets.truncate(TARGETS_SHOWN);
         ScoreLine {
             policy: key.policy.to_string(),

@@ -186,7 +186,15 @@ fn the_dashboard_asks_for_metrics_that_exist() {
     };
     let (kernel, webhooks, answers) = (KernelFacts::default(), BTreeMap::new(), BTreeMap::new());
     let process = Process::read();
-    let facts = Facts { daemon: &daemon, kernel: Some(&kernel), webhooks: &webhooks, answers: &answers, connections_refused: 0, process };
+    let facts = Facts {
+        daemon: &daemon,
+        kernel: Some(&kernel),
+        rules: None,
+        webhooks: &webhooks,
+        answers: &answers,
+        connections_refused: 0,
+        process,
+    };
     let served: BTreeSet<String> =
         families(&facts).into_iter().map(|family| if family.is_counter { format!("{}_total", family.name) } else { family.name }).collect();
     assert!(served.len() > 50);
