@@ -19,6 +19,7 @@ pub mod outcome;
 pub mod playbook;
 pub mod plug;
 pub mod proposal;
+pub mod reason;
 pub mod record;
 pub mod rules;
 pub mod score;
@@ -45,6 +46,10 @@ pub use outcome::{Outcome, Receipt};
 pub use playbook::{Playbook, RunEnd, RunMove};
 pub use plug::{Actuator, ActuatorSpec, ArgKind, ArgSpec, BoxFuture, Cost, Planned, Sensor, SensorSpec, VerbSpec};
 pub use proposal::{Alternative, Claim, ClaimSubject, Origin, Proposal, Relation};
+pub use reason::{
+    Answer, Place, Question, QuestionPurpose, REQUEST_OVERHEAD_TOKENS, REQUESTS_BILLED_MAX, ReasonFault, ReasonFaultClass, Reasoner,
+    ReasonerSpec, TokenUsage,
+};
 pub use record::{Closing, Entry, EntryBody, Judgement, Note, Notice, NoticeKind, Record};
 pub use rules::{ArbiterSettings, Autonomy, PolicyOverride, PolicySource, RuleSet, StoreSettings};
 pub use score::{AutonomyMove, BeliefKey, DrillEnd, EarnedSettings, Effect, Finding, LadderKey, MoveCause, Natural, Response, Score, Trip};

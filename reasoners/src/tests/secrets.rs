@@ -1,0 +1,89 @@
+//! No configured credential appears in any error, `Debug` text, answer or log line, whatever the other side does with it.
+
+use super::far_end::{FarEnd, question};
+use super::{KEY, faces};
+use crate::config::ReasonerConfig;
+use proptest::prelude::*;
+use serde_json::json;
+use std::fmt::Write;
+use std::sync::{Arc, Mutex};
+use tracing::field::{Field, Visit};
+use tracing::span;
+
+/// Keeps every log line of this thread, at every level.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<String>>);
+
+struct Line<'a>(&'a mut String);
+
+impl Visit for Line<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        write!(self.0, " {}={value:?}", field.name()).unwrap();
+    }
+}
+
+impl tracing::Subscriber for Log {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+    fn new_span(&self, attributes: &span::Attributes<'_>) -> span::Id {
+        attributes.record(&mut Line(&mut self.0.lock().unwrap()));
+        span::Id::from_u64(1)
+    }
+    fn record(&self, _: &span::Id, values: &span::Record<'_>) {
+        values.record(&mut Line(&mut self.0.lock().unwrap()));
+    }
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+    fn event(&self, event: &tracing::Event<'_>) {
+        event.record(&mut Line(&mut self.0.lock().unwrap()));
+    }
+    fn enter(&self, _: &span::Id) {}
+    fn exit(&self, _: &span::Id) {}
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+    #[test]
+    fn no_credential_appears_anywhere(
+        face in 0usize..6,
+        secret in prop_oneof!["sk-[A-Za-z0-9]{8,24}", "k[!-~]{9,20}q", "[A-Za-z0-9]{6}\"\\\\[A-Za-z0-9]{8}", "ключ[a-z]{8}", "line[a-z]{6}\n[a-z]{6}"],
+        status in prop_oneof![Just(200u16), Just(200), Just(400), Just(401), Just(429), Just(503)],
+        echo in 0usize..6,
+    ) {
+        let face = &faces()[face];
+        let log = Log::default();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let shown = tracing::subscriber::with_default(log.clone(), || runtime.block_on(async {
+            let body = match echo {
+                0 => (face.error)(&format!("bad key {secret} here")).to_string(),
+                1 => secret.clone(),
+                2 => (face.says)(&json!({ "action": secret, "target": 1 }).to_string()).to_string(),
+                3 => (face.says)(&secret).to_string(),
+                4 => format!("{{\"x\":\n{}", (face.error)(&secret)),
+                _ => json!({ "id": secret, "model": secret, "done_reason": secret, "status": secret, "stop_reason": secret,
+                    "choices": [{ "finish_reason": secret }] }).to_string(),
+            };
+            // An answer's header can hold what a header may hold.
+            let id = secret.chars().filter(|c| c.is_ascii_graphic()).collect::<String>();
+            let far = FarEnd::script(vec![(status, vec![("x-request-id", id), ("retry-after", "500".into())], body)]).await;
+            let mut config = (face.config)(&far.url);
+            assert_eq!(config["api_key"], KEY);
+            config["api_key"] = json!(secret);
+            let config: ReasonerConfig = serde_json::from_value(config).unwrap();
+            let reasoner = config.build().unwrap();
+            let result = reasoner.complete(&question()).await;
+            let words = match &result {
+                Ok(answer) => serde_json::to_string(answer).unwrap(),
+                Err(fault) => format!("{fault} {}", serde_json::to_string(fault).unwrap()),
+            };
+            format!("{config:?} {} {:?} {result:?} {words}", serde_json::to_string(&config).unwrap(), reasoner.spec())
+        }));
+        let log = log.0.lock().unwrap().clone();
+        prop_assert!(log.contains("purpose=\"ask\""), "the log was caught: {}", log);
+        let escaped = serde_json::to_string(&secret).unwrap();
+        for form in [secret.as_str(), escaped.trim_matches('"')] {
+            prop_assert!(!shown.contains(form), "shown: {}", shown);
+            prop_assert!(!log.contains(form), "log: {}", log);
+        }
+    }
+}
