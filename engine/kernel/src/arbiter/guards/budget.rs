@@ -52,7 +52,9 @@ fn month_is_spent(case: &Case<'_>) -> Option<String> {
     if case.class() <= Class::Restore || *budget == homeostat_model::MonthBudget::default() {
         return None;
     }
-    let cost = |verb: &homeostat_model::Verb| spending_of(case.verbs, verb, &case.settings.tariff, case.now);
+    // It is booked when it has been done, and what brings back later still: perhaps at the dearest hour.
+    let tariff = dearest(&case.settings.tariff);
+    let cost = |verb: &homeostat_model::Verb| spending_of(case.verbs, verb, &tariff, case.now);
     let mut about_to = homeostat_model::Spending::default();
     // What takes away must be able to pay for what brings back, its own and that of everything that is away now: bringing back is never held.
     let back = |verb: &homeostat_model::Verb| {
@@ -70,6 +72,12 @@ fn month_is_spent(case: &Case<'_>) -> Option<String> {
     }
     case.ledger.all_running().for_each(|state| about_to.add(&cost(&state.proposal.verb)));
     case.ledger.books().over(budget, case.now, &about_to)
+}
+
+/// The same energy at the highest price of the week.
+fn dearest(tariff: &homeostat_model::Tariff) -> homeostat_model::Tariff {
+    let highest = tariff.windows.iter().map(|window| window.euros_per_kwh).fold(tariff.euros_per_kwh, f64::max);
+    homeostat_model::Tariff { euros_per_kwh: highest, windows: Vec::new(), utc_offset_minutes: tariff.utc_offset_minutes }
 }
 
 fn day_is_spent(case: &Case<'_>) -> Option<String> {
