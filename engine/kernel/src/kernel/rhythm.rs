@@ -7,7 +7,7 @@
 use super::Kernel;
 use crate::ledger::ActionState;
 use crate::score::cycle::{self, Swing};
-use homeostat_model::{ActionId, Arg, NoticeKind, Record, Span, Trip, Verb};
+use homeostat_model::{ActionId, Arg, NoticeKind, Proposal, Record, Span, Time, Trip, Verb};
 
 /// A verb's settling time where neither it nor experience says one.
 const SETTLE_USUAL: Span = Span::from_mins(1);
@@ -17,8 +17,26 @@ const SIZE: &str = "replicas";
 impl Kernel {
     /// An action was sent: perhaps one too many.
     pub(super) fn watch_rhythm(&mut self, id: ActionId) {
-        let Some(state) = self.ledger.action(id) else { return };
-        let (verb, target) = (state.proposal.verb.clone(), state.proposal.target.clone());
+        if let Some(proposal) = self.ledger.action(id).map(|state| state.proposal.clone()) {
+            self.watch_swings(id, &proposal, None);
+        }
+    }
+
+    /// The guard `opposite` leaves a wish to a person: what would have been the next swing closes the circle as surely as if it had been
+    /// sent. It would have been at the first moment at which the settling of its opposite did not stand in the way.
+    pub(super) fn watch_held_swing(&mut self, id: ActionId, proposal: &Proposal) {
+        let Some(opposite) = self.arbiter.verb(&proposal.verb).and_then(|spec| spec.opposite.clone()) else { return };
+        let Some((at, settle)) = self.ledger.last_done(&proposal.target, &opposite) else { return };
+        let wished = self.ledger.action(id).map_or(self.now, |state| state.ruled_at);
+        let next = wished.max(at + Span(settle.millis().saturating_mul(2)));
+        if next <= self.now {
+            self.watch_swings(id, proposal, Some(next));
+        }
+    }
+
+    /// Looks for a rhythm in what was sent to a target, and in the swing that would be `next`.
+    fn watch_swings(&mut self, id: ActionId, proposal: &Proposal, next: Option<Time>) {
+        let (verb, target) = (proposal.verb.clone(), proposal.target.clone());
         let opposite = self.arbiter.verb(&verb).and_then(|spec| spec.opposite.clone());
         let since = self.ledger.trust().trips(&target).last().map(|(at, _)| *at);
         let of_pair = |state: &&ActionState| {
@@ -27,10 +45,11 @@ impl Kernel {
         };
         let mut states: Vec<&ActionState> = self.ledger.actions().rev().filter(of_pair).take(cycle::SWINGS_MAX).collect();
         states.sort_by_key(|state| state.sent_at);
-        let swings = match &opposite {
+        let mut swings: Vec<Swing> = match &opposite {
             Some(_) => states.iter().filter_map(|state| Some(Swing { at: state.sent_at?, up: state.proposal.verb == verb })).collect(),
             None => by_size(&states),
         };
+        swings.extend(next.map(|at| Swing { at, up: true }));
         let settle = self.arbiter.verb(&verb).map_or(Span::ZERO, |spec| spec.settle);
         let learned = self.ledger.trust().responses().filter(|((of, _), _)| *of == verb).filter_map(|(_, learned)| learned.summary());
         let answer = |seconds: f64| Span::from_millis((seconds * 1000.0) as i64);

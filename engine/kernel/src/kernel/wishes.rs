@@ -117,6 +117,10 @@ impl Kernel {
     fn follow(&mut self, id: ActionId, proposal: Proposal, plan: String, ruled: Ruled, before: Option<(Phase, Ruling)>, attempt: u32) {
         let verdict = ruled.ruling.verdict;
         self.stats.ruled(verdict);
+        if matches!(verdict, Verdict::AwaitingApproval { .. }) && ruled.ruling.decided_by().is_some_and(|reason| reason.guard == "opposite")
+        {
+            self.watch_held_swing(id, &proposal);
+        }
         let changed = before.as_ref().is_none_or(|(_, old)| ruling_kind(old) != ruling_kind(&ruled.ruling));
         // A question stays open through short holds: the guards are asked again when it is answered.
         let short_hold = ruled.ruling.decided_by().is_some_and(is_short_hold);
