@@ -158,9 +158,11 @@ impl Kernel {
             });
             let main = estimated(series, &track, &controls, &look, better, matters, course);
             let side_effects = self.side_effects(store, state, series, &look);
-            // Only where something moved is there an answer to measure, and the search costs more than all the rest.
-            let moved = main.as_ref().is_ok_and(|effect| matches!(effect.finding, Finding::Helped | Finding::Harmed));
-            let response = moved.then(|| response_of(&track)).flatten();
+            // Only where something moved is there an answer to measure, and the search costs more than all the rest. A claim that came
+            // true is an answer too, however little is known of what would have come by itself.
+            let came_true = state.judgement.as_ref().is_some_and(|judgement| judgement.held == Some(true));
+            let moved = came_true || main.as_ref().is_ok_and(|effect| matches!(effect.finding, Finding::Helped | Finding::Harmed));
+            let response = moved.then(|| response_of(&track, threshold)).flatten();
             told(main, side_effects, natural, response, &target)
         })
     }
@@ -264,10 +266,20 @@ fn level_before(track: &Track, until: f64) -> Option<f64> {
     values.get(values.len() / 2).copied()
 }
 
-fn response_of(track: &Track) -> Option<Response> {
+/// How the series answered. It is compared with what it was while the symptom was there: what was before that is another state.
+fn response_of(track: &Track, threshold: f64) -> Option<Response> {
     let split = track.partition_point(|(at, _)| *at <= 0.0);
     let recent = track[..split].partition_point(|(at, _)| *at < -BEFORE_MAX.seconds());
-    dead_time::fit(&track[recent..split], &track[split..]).map(|fit| fit.response())
+    let (before, after) = (&track[recent..split], &track[split..]);
+    let above = before.last()?.1 > threshold;
+    let same_side = |sample: &&(f64, f64)| (sample.1 > threshold) == above;
+    let began = before.iter().rev().take_while(same_side).count();
+    let mut symptom = before[before.len() - began..].to_vec();
+    if symptom.len() < dead_time::SAMPLES_MIN {
+        // It was acted on at once: until it answers, the series goes on saying what it was.
+        symptom.extend(after.iter().take_while(same_side).take(dead_time::SAMPLES_MIN - symptom.len()));
+    }
+    dead_time::fit(&symptom, after).map(|fit| fit.response())
 }
 
 fn estimated(
