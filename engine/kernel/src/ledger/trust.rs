@@ -187,6 +187,22 @@ impl Trust {
     pub fn moves(&self) -> impl DoubleEndedIterator<Item = &(Time, Record)> {
         self.moves.iter()
     }
+    /// Everything that was learned, as bytes: the same journal gives the same ones, live and after a restart.
+    pub fn bytes(&self) -> Vec<u8> {
+        let learned = (
+            self.beliefs.iter().collect::<Vec<_>>(),
+            self.merits.iter().collect::<Vec<_>>(),
+            self.standings.iter().collect::<Vec<_>>(),
+            self.recoveries.iter().collect::<Vec<_>>(),
+            self.responses.iter().collect::<Vec<_>>(),
+            self.episodes.iter().collect::<Vec<_>>(),
+            (&self.policies, &self.verbs, &self.drills, &self.trips),
+            self.rests_on.iter().collect::<Vec<_>>(),
+            (&self.scores, &self.moves),
+        );
+        serde_json::to_vec(&learned).unwrap_or_default()
+    }
+
     /// The digest of a policy as it was last loaded.
     pub fn version(&self, policy: &PolicyId, verb: &Verb) -> String {
         let digest = |found: Option<&String>| found.map_or("", String::as_str).to_owned();
