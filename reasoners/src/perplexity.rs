@@ -51,22 +51,28 @@ pub struct PerplexityConfig {
 /// How new a page must be.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-#[allow(missing_docs)]
 pub enum Recency {
+    /// Of the last hour.
     Hour,
+    /// Of the last day.
     Day,
+    /// Of the last week.
     Week,
+    /// Of the last month.
     Month,
+    /// Of the last year.
     Year,
 }
 
 /// How much of what was found is read.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-#[allow(missing_docs)]
 pub enum SearchContext {
+    /// Little.
     Low,
+    /// Some.
     Medium,
+    /// Much.
     High,
 }
 

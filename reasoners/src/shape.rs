@@ -17,7 +17,7 @@ const DEPTH_MAX: usize = 12;
 const CHOICES_MAX: usize = 1000;
 /// How much of a wrong value is quoted.
 const QUOTE_CHARS_MAX: usize = 60;
-/// How many words a schema may use at one place.
+/// The words that a schema may use, besides `title`.
 const WORDS: [&str; 8] = ["type", "properties", "required", "additionalProperties", "items", "enum", "anyOf", "description"];
 
 /// A schema of the subset, read.
@@ -321,7 +321,7 @@ mod tests {
             "string" => json!(["a", "z"][pick as usize % 2]),
             "number" => json!(1.5),
             "integer" => json!(pick),
-            "boolean" => json!(pick % 2 == 0),
+            "boolean" => json!(pick.is_multiple_of(2)),
             _ => Value::Null,
         }
     }

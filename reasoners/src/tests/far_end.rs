@@ -28,6 +28,9 @@ impl Seen {
     }
 }
 
+/// A scripted answer: status, headers, body.
+pub(crate) type Scripted = (u16, Vec<(&'static str, String)>, String);
+
 /// A server that answers by script; stopped when dropped.
 pub(crate) struct FarEnd {
     pub url: String,
@@ -58,7 +61,7 @@ impl FarEnd {
     }
 
     /// Answers these in turn, the last for ever.
-    pub(crate) async fn script(answers: Vec<(u16, Vec<(&'static str, String)>, String)>) -> FarEnd {
+    pub(crate) async fn script(answers: Vec<Scripted>) -> FarEnd {
         FarEnd::start(move |number| {
             let (status, headers, body) = answers[number.min(answers.len() - 1)].clone();
             let mut response = (StatusCode::from_u16(status).unwrap(), body).into_response();

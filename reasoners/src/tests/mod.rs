@@ -5,7 +5,7 @@ mod fixtures;
 mod secrets;
 
 use crate::config::ReasonerConfig;
-use far_end::{Drip, FarEnd, question, schema};
+use far_end::{Drip, FarEnd, Scripted, question, schema};
 use homeostat_model::{Question, QuestionPurpose, ReasonFaultClass, Reasoner, Span, TokenUsage};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -136,7 +136,7 @@ fn built(config: Value) -> Arc<dyn Reasoner> {
     config.build().unwrap()
 }
 
-fn yes(body: Value) -> (u16, Vec<(&'static str, String)>, String) {
+fn yes(body: Value) -> Scripted {
     (200, Vec::new(), body.to_string())
 }
 
@@ -324,6 +324,9 @@ async fn time_runs_out_and_lines_break() {
     assert_eq!(built(config).complete(&question()).await.unwrap_err().node, Some("node/muscle".into()));
 }
 
+/// A request: path and query, headers, body.
+type Documented = (&'static str, Vec<(&'static str, String)>, String);
+
 #[tokio::test]
 async fn what_is_sent_is_what_is_documented() {
     let [schema, input] = [schema().to_string(), json!(question().input).to_string()];
@@ -333,7 +336,7 @@ async fn what_is_sent_is_what_is_documented() {
     let system = r#"{"content":"Choose.","role":"system"}"#;
     let bearer = ("authorization", format!("Bearer {KEY}"));
     let flow_input = json!(format!("{}\n\n{}", serde_json::from_str::<String>(&told).unwrap(), question().input)).to_string();
-    let expected: [(&str, Vec<(&str, String)>, String); 6] = [
+    let expected: [Documented; 6] = [
         (
             "/api/chat",
             vec![bearer.clone()],

@@ -5,14 +5,28 @@ use super::{KEY, faces};
 use crate::config::ReasonerConfig;
 use proptest::prelude::*;
 use serde_json::json;
+use std::cell::RefCell;
 use std::fmt::Write;
-use std::sync::{Arc, Mutex};
+use std::sync::Once;
 use tracing::field::{Field, Visit};
 use tracing::span;
 
-/// Keeps every log line of this thread, at every level.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<String>>);
+thread_local! {
+    static LOG: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+/// Keeps every log line at every level, each thread's for itself. One for the process: with one for each case, callsites that another
+/// thread's test meets first stay switched off.
+struct Log;
+
+/// What was logged by this thread since the last time.
+fn logged() -> String {
+    LOG.with(|log| std::mem::take(&mut *log.borrow_mut()))
+}
+
+fn keep(record: impl FnOnce(&mut Line<'_>)) {
+    LOG.with(|log| record(&mut Line(&mut log.borrow_mut())));
+}
 
 struct Line<'a>(&'a mut String);
 
@@ -27,15 +41,15 @@ impl tracing::Subscriber for Log {
         true
     }
     fn new_span(&self, attributes: &span::Attributes<'_>) -> span::Id {
-        attributes.record(&mut Line(&mut self.0.lock().unwrap()));
+        keep(|line| attributes.record(line));
         span::Id::from_u64(1)
     }
     fn record(&self, _: &span::Id, values: &span::Record<'_>) {
-        values.record(&mut Line(&mut self.0.lock().unwrap()));
+        keep(|line| values.record(line));
     }
     fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
     fn event(&self, event: &tracing::Event<'_>) {
-        event.record(&mut Line(&mut self.0.lock().unwrap()));
+        keep(|line| event.record(line));
     }
     fn enter(&self, _: &span::Id) {}
     fn exit(&self, _: &span::Id) {}
@@ -51,9 +65,11 @@ proptest! {
         echo in 0usize..6,
     ) {
         let face = &faces()[face];
-        let log = Log::default();
+        static LOGGING: Once = Once::new();
+        LOGGING.call_once(|| tracing::subscriber::set_global_default(Log).unwrap());
+        logged();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let shown = tracing::subscriber::with_default(log.clone(), || runtime.block_on(async {
+        let shown = runtime.block_on(async {
             let body = match echo {
                 0 => (face.error)(&format!("bad key {secret} here")).to_string(),
                 1 => secret.clone(),
@@ -77,8 +93,8 @@ proptest! {
                 Err(fault) => format!("{fault} {}", serde_json::to_string(fault).unwrap()),
             };
             format!("{config:?} {} {:?} {result:?} {words}", serde_json::to_string(&config).unwrap(), reasoner.spec())
-        }));
-        let log = log.0.lock().unwrap().clone();
+        });
+        let log = logged();
         prop_assert!(log.contains("purpose=\"ask\""), "the log was caught: {}", log);
         let escaped = serde_json::to_string(&secret).unwrap();
         for form in [secret.as_str(), escaped.trim_matches('"')] {
