@@ -68,6 +68,17 @@ fn tokens_min_default() -> u32 {
     TOKENS_MIN
 }
 
+/// The price of a token read, if it may be one that is written into the provider's cache: a quarter dearer for five minutes, twice the
+/// price for an hour. Those that come from there are cheaper; a budget counts them all as if they were written.
+pub(crate) fn price(config: &AnthropicConfig) -> Price {
+    let factor = match config.cache {
+        None => 1.0,
+        Some(PromptCache::FiveMinutes) => 1.25,
+        Some(PromptCache::Hour) => 2.0,
+    };
+    Price { euros_per_million_input_tokens: config.price.euros_per_million_input_tokens * factor, ..config.price }
+}
+
 #[derive(Debug)]
 struct Anthropic {
     config: AnthropicConfig,

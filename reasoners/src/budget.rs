@@ -1,7 +1,8 @@
 //! What reasoners may use up, in tokens and money, per hour and month; and what they have.
 //!
 //! A call is booked at its bound before it is made and corrected after it: whoever crashes between the two has spent too much on paper,
-//! never too little. Hours and months are UTC's; a clock that goes back opens none anew. Deliberately absent: files (the caller keeps
+//! never too little. Hours and months are UTC's; a clock that goes back opens none anew (one
+//! that was far ahead keeps its month until then, or until somebody forgets [`Spent`]). Deliberately absent: files (the caller keeps
 //! [`Spent`]) and clocks. An editor breaks this by admitting a call whose bound does not fit, or by giving back what was never booked.
 
 use homeostat_model::{ReasonFault, ReasonFaultClass, Time, TokenUsage};

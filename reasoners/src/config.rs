@@ -78,12 +78,12 @@ impl ReasonerConfig {
         }
     }
 
-    /// What it costs.
+    /// What it costs, as a bound: tokens that a provider keeps for later cost more to write.
     pub fn price(&self) -> Price {
         match self {
             ReasonerConfig::Ollama(config) => config.price,
             ReasonerConfig::Openai(config) => config.price,
-            ReasonerConfig::Anthropic(config) => config.price,
+            ReasonerConfig::Anthropic(config) => anthropic::price(config),
             ReasonerConfig::Perplexity(config) => config.price,
             ReasonerConfig::Langflow(config) => config.price,
             ReasonerConfig::Canned(config) => config.price,

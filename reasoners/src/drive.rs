@@ -28,6 +28,8 @@ const BACKOFF_MAX: Duration = Duration::from_secs(8);
 const RETRY_AFTER_MAX: Span = Span::from_secs(120);
 /// How much of a broken answer is sent back for its repair. With the validator's words it must fit `REQUEST_OVERHEAD_TOKENS`.
 const REPAIR_BYTES_MAX: usize = 4000;
+/// How much a model may be told.
+const QUESTION_BYTES_MAX: usize = 1024 * 1024;
 /// How much a model may write; what is longer was not asked for.
 const TEXT_BYTES_MAX: usize = 256 * 1024;
 /// How much of a model's words is quoted.
@@ -193,6 +195,10 @@ impl<D: Dialect> Remote<D> {
         let purpose = D::Purpose::try_from(question.purpose);
         let purpose = purpose.map_err(|error| ReasonFault::new(ReasonFaultClass::NotAllowed, format!("{}: {error}", self.spec.id)))?;
         let wrong = |text: String| ReasonFault::new(ReasonFaultClass::BadRequest, text);
+        let bytes = question.system.len() + question.input.len();
+        if bytes > QUESTION_BYTES_MAX {
+            return Err(wrong(format!("the question has {bytes} bytes, at most {QUESTION_BYTES_MAX} are sent")));
+        }
         let shape = Shape::parse(&question.schema).map_err(wrong)?;
         let schema = serde_json::from_str(&question.schema).map_err(|error| wrong(format!("the schema is no JSON: {error}")))?;
         serde_json::from_str::<serde::de::IgnoredAny>(&question.input).map_err(|error| wrong(format!("the input is no JSON: {error}")))?;

@@ -201,7 +201,8 @@ fn error_words(value: &Value) -> Option<String> {
         (error, _) => error,
     };
     match error {
-        Value::Null => None,
+        Value::Null | Value::Bool(false) => None,
+        Value::String(text) if text.is_empty() => None,
         Value::String(text) => Some(text.clone()),
         other => Some(other["message"].as_str().map_or_else(|| other.to_string(), str::to_owned)),
     }
@@ -367,6 +368,7 @@ mod tests {
             assert_eq!(parse(text.as_bytes()).and_then(|value| error_words(&value)).as_deref(), Some(words), "{text}");
         }
         assert!(parse(b"<html>").is_none());
+        assert_eq!(error_words(&serde_json::json!({ "error": "", "a": 1 })), None);
         assert_eq!(error_words(&serde_json::json!({ "error": null, "detail": "x", "a": 1 })), None);
     }
 }

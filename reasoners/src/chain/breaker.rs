@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 
 /// A provider's wish to be left alone is honoured up to this.
 const ASKED_MAX: Span = Span::from_hours(1);
+/// Nobody is left alone longer; what seems so is of a clock that was set back.
+const OPEN_MAX: Span = Span::from_hours(24);
 
 /// When a reasoner that fails is left alone.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -33,8 +35,8 @@ impl BreakerConfig {
         if !(1..=100).contains(&self.failures) {
             problems.push(format!("`breaker.failures` is {}, expected 1 to 100", self.failures));
         }
-        if self.open_for <= Span::ZERO || self.open_for > Span::from_hours(24) {
-            problems.push(format!("`breaker.open_for` is {}, expected more than 0s and at most 24h", self.open_for));
+        if self.open_for <= Span::ZERO || self.open_for > OPEN_MAX {
+            problems.push(format!("`breaker.open_for` is {}, expected more than 0s and at most {OPEN_MAX}", self.open_for));
         }
         problems
     }
@@ -76,7 +78,7 @@ impl Breaker {
         let Some(until) = self.open_until else { return Ok(()) };
         let times = self.failures;
         let open = |words: String| Err(ReasonFault::new(ReasonFaultClass::CircuitOpen, words));
-        if now < until {
+        if now < until && until.since(now) <= OPEN_MAX {
             return open(format!("it failed {times} times in a row and is left alone for {} more", until.since(now)));
         }
         if self.trying {
@@ -125,6 +127,7 @@ mod tests {
         breaker.admit(Time(61_002)).unwrap();
         breaker.after(Time(61_003), Health::Bad(None), config);
         assert!(breaker.admit(Time(121_002)).is_err(), "one failed trial closes it again");
+        assert!(breaker.clone().admit(Time(-90_000_000)).is_ok(), "the clock was set back by a day");
         breaker.admit(Time(121_003)).unwrap();
         breaker.after(Time(121_004), Health::Good, config);
         breaker.admit(Time(121_005)).unwrap();

@@ -254,8 +254,11 @@ async fn later_is_waited_for_and_counted() {
         for (status, wait, class_name) in [(429, "12", "rate_limited"), (529, "121", "overloaded"), (503, "100000", "overloaded")] {
             // Whoever asks for more time than the question has, or than anybody waits, is not asked again.
             let far = FarEnd::script(vec![later(status, "retry-after", wait)]).await;
-            let short = Question { timeout: Span::from_secs(10), ..question() };
-            let fault = built((face.config)(&far.url)).complete(&short).await.unwrap_err();
+            let patient = wait == "121";
+            let asked = Question { timeout: if patient { Span::from_hours(1) } else { Span::from_secs(10) }, ..question() };
+            let mut config = (face.config)(&far.url);
+            config["timeout"] = json!("1h");
+            let fault = built(config).complete(&asked).await.unwrap_err();
             assert_eq!(fault.class.retry_after(), Some(Span::from_secs(wait.parse().unwrap())), "{}", face.name);
             assert_eq!((fault.class.name(), fault.requests), (class_name, 1), "{}", face.name);
         }
@@ -294,34 +297,57 @@ async fn errors_within_a_yes_are_errors() {
     }
 }
 
+/// A port on loopback that is taken and that nobody listens on.
+fn closed_port() -> (tokio::net::TcpSocket, String) {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let url = format!("http://{}", socket.local_addr().unwrap());
+    (socket, url)
+}
+
 #[tokio::test]
-async fn time_runs_out_and_lines_break() {
+async fn time_runs_out() {
+    // All at once, so that a time that no machine misses is not waited for six times.
+    let mut tasks = tokio::task::JoinSet::new();
     for face in faces() {
-        let far = Drip::start("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 100000\r\n\r\n{\"a\":", " ").await;
-        let short = Question { timeout: Span::from_millis(300), ..question() };
-        let reasoner = built((face.config)(&far.url));
-        let fault = reasoner.complete(&short).await.unwrap_err();
-        assert_eq!((fault.class, fault.requests, far.count()), (ReasonFaultClass::TimedOut, 1, 1), "{}: {fault}", face.name);
-        assert!(fault.usage.estimated && fault.usage.total() * 2 == reasoner.bound(&short).total(), "{}: it may be billed", face.name);
+        tasks.spawn(async move {
+            let far = Drip::start("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 100000\r\n\r\n{\"a\":", " ").await;
+            let short = Question { timeout: Span::from_secs(2), ..question() };
+            let reasoner = built((face.config)(&far.url));
+            let fault = reasoner.complete(&short).await.unwrap_err();
+            assert_eq!((fault.class, fault.requests, far.count()), (ReasonFaultClass::TimedOut, 1, 1), "{}: {fault}", face.name);
+            assert!(fault.usage.estimated && fault.usage.total() * 2 == reasoner.bound(&short).total(), "{}: it may be billed", face.name);
+        });
+    }
+    assert_eq!(tasks.join_all().await.len(), 6);
+}
+
+#[tokio::test]
+async fn lines_break() {
+    for face in faces() {
         let far = Drip::start("", "").await;
         let fault = built((face.config)(&far.url)).complete(&question()).await.unwrap_err();
-        assert_eq!(
-            (fault.class, fault.requests, far.count()),
-            (ReasonFaultClass::Unreachable, 2, 2),
-            "{}: only twice, for it may be billed",
-            face.name
-        );
-        let closed = tokio::net::TcpSocket::new_v4().unwrap();
-        closed.bind(([127, 0, 0, 1], 0).into()).unwrap();
-        let nobody = built((face.config)(&format!("http://{}", closed.local_addr().unwrap())));
-        let fault = nobody.complete(&question()).await.unwrap_err();
+        assert_eq!((fault.class, fault.requests, far.count()), (ReasonFaultClass::Unreachable, 2, 2), "{}: it may be billed", face.name);
+        let (_closed, url) = closed_port();
+        let fault = built((face.config)(&url)).complete(&question()).await.unwrap_err();
         assert_eq!((fault.class, fault.requests, fault.usage), (ReasonFaultClass::Unreachable, 3, TokenUsage::default()), "{}", face.name);
     }
-    let closed = tokio::net::TcpSocket::new_v4().unwrap();
-    closed.bind(([127, 0, 0, 1], 0).into()).unwrap();
-    let url = format!("http://{}", closed.local_addr().unwrap());
-    let config = json!({ "kind": "ollama", "id": "r", "url": url, "model": "m", "node": "node/muscle", "timeout": "100ms" });
+    let (_closed, url) = closed_port();
+    let config = json!({ "kind": "ollama", "id": "r", "url": url, "model": "m", "node": "node/muscle" });
     assert_eq!(built(config).complete(&question()).await.unwrap_err().node, Some("node/muscle".into()));
+}
+
+#[test]
+fn what_is_written_into_a_providers_cache_is_counted_dearer() {
+    let config = |cache: Value| -> ReasonerConfig {
+        let price = json!({ "euros_per_million_input_tokens": 4.0, "euros_per_million_output_tokens": 20.0 });
+        serde_json::from_value(json!({ "kind": "anthropic", "id": "r", "model": "m", "api_key": KEY, "cache": cache, "price": price }))
+            .unwrap()
+    };
+    for (cache, euros) in [(Value::Null, 4.0), (json!("5m"), 5.0), (json!("1h"), 8.0)] {
+        let price = config(cache).price();
+        assert_eq!((price.euros_per_million_input_tokens, price.euros_per_million_output_tokens), (euros, 20.0));
+    }
 }
 
 /// A request: path and query, headers, body.
@@ -490,7 +516,8 @@ async fn questions_that_cannot_be_asked_are_not_sent() {
         let bad_schema = Question { schema: schema().to_string().replace("integer", "whole"), ..question() };
         let bad_input = Question { input: "load: 0.9".into(), ..question() };
         let no_time = Question { timeout: Span::ZERO, ..question() };
-        for (asked, expected) in [(bad_schema, "bad_request"), (bad_input, "bad_request"), (no_time, "timed_out")] {
+        let long = Question { input: json!("x".repeat(2 << 20)).to_string(), ..question() };
+        for (asked, expected) in [(long, "bad_request"), (bad_schema, "bad_request"), (bad_input, "bad_request"), (no_time, "timed_out")] {
             assert_eq!((class(face.name, reasoner.complete(&asked).await).0, far.seen().len()), (expected, 0), "{}", face.name);
         }
     }
