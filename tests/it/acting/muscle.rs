@@ -267,7 +267,7 @@ async fn a_nap_that_costs_more_than_it_saves_is_refused_and_why_is_told() {
     let refused = house.ended("power.sleep").await;
     assert!(matches!(refused.outcome, Some(Outcome::NotDone(_))), "{refused:?}");
     let told = house.why(refused.id);
-    for words in ["it has been idle for 5m, and sleeping pays only after ", "its boots take ", " as measured", "nothing was sent"] {
+    for words in ["it has been idle for 5m, and sleeping pays only after ", "its boots take ", " as measured", "more than the nap saves"] {
         assert!(told.contains(words), "{words} in\n{told}");
     }
     assert!(run.taken_back.values().all(|worked| *worked) && !cordoned(&house), "what was drained for it is open again: {run:?}");
