@@ -5,7 +5,8 @@
 //! Deliberately absent: what the single questions and requests mean. An editor breaks this by making a request of one part of a
 //! sentence that had more parts.
 
-use super::known::{Found, Known, Match, Named, Sought, is_article};
+use super::known::{Found, Known, Sought};
+use super::noun::noun;
 use super::words::{self, Token, TokenKind};
 use super::{CHARS_MAX, CHOICES_MAX, Choice, Order, Understood, questions, requests};
 use homeostat_model::Target;
@@ -50,6 +51,7 @@ const FILLERS: &[&str] = &[
     "quickly",
     "asap",
     "thanks",
+    "again",
 ];
 const FILLER_PAIRS: &[(&str, &str)] =
     &[("right", "now"), ("right", "away"), ("at", "once"), ("for", "me"), ("thank", "you"), ("at", "moment")];
@@ -136,49 +138,6 @@ const OPENERS: &[&str] = &[
     "savings",
     "incidents",
 ];
-const VAGUE: &[&str] = &[
-    "all",
-    "everything",
-    "every",
-    "each",
-    "both",
-    "any",
-    "anything",
-    "some",
-    "something",
-    "it",
-    "that",
-    "this",
-    "them",
-    "they",
-    "those",
-    "these",
-    "things",
-    "stuff",
-    "thing",
-    "one",
-];
-/// The words for a kind of thing, and the kinds that may be meant.
-const KINDS: &[(&str, &[&str])] = &[
-    ("node|nodes|machine|host|server|box|computer", &["node"]),
-    ("deployment", &["deployment"]),
-    ("statefulset", &["statefulset"]),
-    ("daemonset", &["daemonset"]),
-    ("workload", &["deployment", "statefulset", "daemonset"]),
-    ("app|application|program", &["application", "deployment", "statefulset", "container"]),
-    ("pod", &["pod"]),
-    ("service", &["service", "deployment", "statefulset", "container"]),
-    ("container", &["container"]),
-    ("vm|guest", &["guest"]),
-    ("namespace", &["namespace"]),
-    ("backup", &["backup"]),
-    ("disk|drive", &["disk", "filesystem"]),
-    ("filesystem|volume", &["filesystem"]),
-    ("certificate|cert", &["certificate"]),
-    ("environment|promise", &["promise"]),
-    ("cluster", &["cluster"]),
-];
-
 /// Whether a token is one of `a|b|c`.
 pub(super) fn is_one_of(token: &Token, alternatives: &str) -> bool {
     token.kind == TokenKind::Word && alternatives.split('|').any(|word| word == token.text)
@@ -294,7 +253,8 @@ fn whole(tokens: &[Token], known: &Known) -> Understood {
     }
     let asks = first.is_any(OPENERS) || after("do we|you|i", tokens).is_some() || after("can|could i|we", tokens).is_some();
     if !asks {
-        let fails = tokens.iter().any(|token| token.is("not")) && !tokens.iter().any(|token| token.is_break() || token.is_any(CONNECTORS));
+        let fails = tokens.iter().any(|token| token.is_any(&["not", "nothing"]))
+            && !tokens.iter().any(|token| token.is_break() || token.is_any(CONNECTORS));
         let complaint =
             if fails && first.is_any(&["do", "never", "not"]) { None } else { questions::complaint(tokens, known).filter(|_| fails) };
         if let Some(complaint) = complaint {
@@ -415,85 +375,6 @@ fn by_names(tokens: &[Token], known: &Known) -> Option<Vec<Vec<Token>>> {
     let whole = |name: &&[Token]| [&tokens[..start], name, &tokens[end..]].concat();
     let rest_joined = tokens[..start].iter().chain(&tokens[end..]).any(|token| token.is_break() || token.is_any(CONNECTORS));
     (names.len() > 1 && names.len() <= PARTS_MAX && !rest_joined).then(|| names.iter().map(whole).collect())
-}
-
-/// A name in a sentence and what became of it.
-#[derive(Clone, Debug)]
-pub(super) struct Noun {
-    /// The words, as they were said.
-    pub words: String,
-    /// Whether they name nothing in particular: `it`, `everything`.
-    pub vague: bool,
-    /// What they name.
-    pub found: Found,
-}
-
-impl Noun {
-    /// Which name was taken, where it was not said as it is.
-    pub fn note(&self) -> String {
-        match &self.found {
-            Found::One(named, Match::Prefix) => format!("`{}` was taken for {}, the only name that begins so", self.words, named.said()),
-            Found::One(named, Match::Near) => format!("`{}` was taken for {}, the only name so near", self.words, named.said()),
-            _ => String::new(),
-        }
-    }
-}
-
-/// Finds what these tokens name: `muscle`, `node muscle`, `web in home`, `deployment/home/web`.
-pub(super) fn noun(tokens: &[Token], known: &Known, sought: Sought, exact_only: bool) -> Noun {
-    let kept: Vec<&Token> = tokens.iter().filter(|token| token.kind != TokenKind::Word || !is_article(&token.text)).collect();
-    let words = said(tokens);
-    if kept.is_empty() || kept.iter().any(|token| token.is_break()) {
-        return Noun { words, vague: false, found: Found::Nothing };
-    }
-    let kinds_of = |token: &Token| {
-        KINDS
-            .iter()
-            .find(|(names, _)| {
-                is_one_of(token, names) || (token.text.ends_with('s') && names.split('|').any(|name| token.is(&format!("{name}s"))))
-            })
-            .map(|(_, kinds)| *kinds)
-    };
-    let vague = kept.iter().all(|token| token.is_any(VAGUE) || kinds_of(token).is_some());
-    let quantified = kept[0].is_any(VAGUE);
-    let find = |part: &[&Token], kinds: Option<&[&str]>, space: Option<&str>| {
-        let quoted = part.iter().any(|token| token.kind == TokenKind::Quoted);
-        let key = part.iter().map(|token| token.text.as_str()).collect::<Vec<_>>().join(" ");
-        if part.is_empty() || (quoted && part.len() > 1) || part.iter().any(|token| token.is_any(VAGUE)) {
-            return Found::Nothing;
-        }
-        known.find(&key, quoted || exact_only, &sought, &|named| {
-            let Named::Thing(target) = named else { return kinds.is_none() && space.is_none() && sought.fits(named) };
-            let kind = kinds.is_none_or(|kinds| kinds.contains(&target.kind()));
-            let place = space.is_none_or(|space| target.name().split_once('/').is_some_and(|(first, _)| first == space));
-            kind && place && sought.fits(named)
-        })
-    };
-    let lost = |found: &Found| matches!(found, Found::Nothing);
-    let mut found = find(&kept, None, None);
-    // `the node` is no beginning of somebody's name.
-    if vague && !matches!(found, Found::One(_, Match::Exact)) {
-        return Noun { words, vague: true, found: Found::Nothing };
-    }
-    let (mut part, mut space) = (kept.as_slice(), None);
-    if let (true, Some(at)) = (lost(&found), kept.iter().rposition(|token| token.is("in"))) {
-        let place = if kept.get(at + 1).is_some_and(|token| token.is("namespace")) { &kept[at + 2..] } else { &kept[at + 1..] };
-        if let ([place], true) = (place, at > 0) {
-            (part, space) = (&kept[..at], Some(place.text.as_str()));
-            found = find(part, None, space);
-        }
-    }
-    if let (true, [first, rest @ ..]) = (lost(&found), part)
-        && let (Some(kinds), false) = (kinds_of(first), rest.is_empty())
-    {
-        found = find(rest, Some(kinds), space);
-    }
-    if let (true, [rest @ .., last]) = (lost(&found), part)
-        && let (Some(kinds), false) = (kinds_of(last), rest.is_empty())
-    {
-        found = find(rest, Some(kinds), space);
-    }
-    Noun { words, vague: quantified, found: if quantified { Found::Nothing } else { found } }
 }
 
 /// The words as they were written.

@@ -173,7 +173,7 @@ impl Known {
             return self.left_out += 1;
         }
         let before = environment.requests.len() + environment.sizes.len();
-        environment.requests = environment.requests.into_iter().filter(|(space, name)| sayable(space) && sayable(name)).collect();
+        environment.requests.retain(|(space, name)| sayable(space) && sayable(name));
         environment.sizes.retain(|name, _| sayable(name));
         while environment.requests.len() > REQUESTS_MAX {
             environment.requests.pop_last();

@@ -8,6 +8,7 @@
 
 mod grammar;
 mod known;
+mod noun;
 mod questions;
 mod requests;
 #[cfg(test)]

@@ -3,18 +3,19 @@
 //! Deliberately absent: answers. A complaint is no request: it is asked back with what can be looked at and what can be done. An editor
 //! breaks this by dropping a word that is neither a name nor in the vocabulary: the answer would be about something else.
 
-use super::grammar::{Noun, after, ask, choices_of, fit, is_one_of, noun, said};
+use super::grammar::{after, ask, choices_of, is_one_of, said};
 use super::known::{Found, Known, Match, Named, Sought, is_article};
+use super::noun::{Noun, noun};
 use super::requests;
 use super::words::{self, Period, Token, TokenKind};
-use super::{Asked, CHOICES_MAX, Choice, Intent, May, Predicted, Resource, Subject, Understood, Who};
-use homeostat_model::{ActionId, PolicyId, Target, Verb};
+use super::{Asked, CHOICES_MAX, Choice, Intent, Predicted, Resource, Subject, Understood};
+use homeostat_model::{ActionId, PolicyId, Target};
 
 const COMMON: &str = "is|are|was|were|am|be|been|being|do|does|did|doing|done|has|have|had|will|would|could|can|should|going|to|what|which|who|how|much|many|\
     there|of|on|for|in|at|by|with|from|about|it|its|'s|i|me|you|your|us|this|that|these|and|show|list|give|tell|get|display|print|see|view|look|check|know|\
-    total|per|over|during|so|far|any|some|current|currently|right|same|also|or|overall|today's|policy|action|need|want|like|homeostat|a|an|the";
+    total|per|over|during|so|far|any|some|current|currently|right|same|also|or|overall|policy|action|need|want|like|homeostat|a|an|the";
 const HOUSE: &str = "everything|all|house|home|lab|homelab|cluster|everyone|we|us|system|systems|things|nodes|machines|servers|services|pods|workloads|whole|\
-    network|anything|infrastructure|electricity-bill|it";
+    network|anything|infrastructure|it";
 const WHY: &str = "why|explain|come|reason|caused|made|go|goes|went|gone|act|acts|acted|acting|fire|fires|fired|firing|propose|proposes|proposed|restart|restarted|\
     restarting|reboot|rebooted|rebooting|wake|wakes|woke|woken|waking|awake|sleep|sleeps|slept|sleeping|asleep|put|scale|scaled|scaling|up|down|off|turn|turned|\
     switch|switched|shut|delete|deleted|evict|evicted|drain|drained|cordon|cordoned|pause|paused|back|backed|clean|cleaned|happen|happened|happening|slow|broken|\
@@ -33,13 +34,16 @@ const PREDICT: &str = "when|predict|forecast|prediction|until|till|before|long|f
     failing|break|die|dies|breaks|expire|expires|expired|expiring|soon|time|left|ram|get|gets|renewal";
 const DRILL: &str = "plan|prepare|propose|drill|drills|chaos|experiment|exercise|fire|test|could|possible|next";
 const COMPLAINTS: &str = "slow|slowly|slower|laggy|broken|broke|fix|repair|wrong|cheaper|faster|better|bad|crash|crashed|crashes|crashing|dead|offline|unreachable|hangs|hanging|stuck|\
-    down|too|help|weird|strange|hot|loud|noisy|expensive|unstable|flaky|lags|fails|failing|improve|optimize|optimise|solve";
+    down|too|weird|strange|hot|loud|noisy|expensive|unstable|flaky|lags|fails|failing|improve|optimize|optimise|solve";
 const WORKS: &str =
     "work|works|working|respond|responds|responding|reachable|load|loads|loading|answer|answers|answering|available|online|up";
 
 mod may;
 
 pub(super) use may::may;
+
+/// After so many unknown words no name is looked for in the rest.
+const LEFT_MAX: usize = 4;
 
 /// The resource that a word means.
 pub(super) fn resource(token: &Token) -> Option<Resource> {
@@ -79,7 +83,14 @@ fn scan(tokens: &[Token], known: &Known, vocabulary: &str) -> Scan {
             i += len;
         } else {
             let token = &tokens[i];
+            let referred = i > 0
+                && tokens[i - 1].is_any(&["of", "on", "for", "with", "about"])
+                && token.is_any(&["it", "that", "this", "them", "those"]);
             i += 1;
+            if referred || scan.left.len() >= LEFT_MAX {
+                scan.left.push(token.clone());
+                continue;
+            }
             let resource = resource(token);
             scan.resources.extend(resource);
             if resource.is_some() || is_known(token) || is_one_of(token, HOUSE) || token.is_any(&["now"]) {
@@ -166,12 +177,11 @@ fn topic(tokens: &[Token]) -> Option<(Topic, &'static str)> {
         (Topic::Why, WHY)
     } else if has("drill|drills") || begins(&["plan chaos|experiment", "plan an|a experiment"]) {
         (Topic::Drill, DRILL)
-    } else if begins(&["when will|does|is|do|are", "how long until|till|before", "predict|forecast|will", "how soon", "does|is|do|are"])
-        && has("full|fill|fills|expire|expires|expiring|fail|fails|out|predict|forecast|die|break")
-        && !has("usage")
+    } else if begins(&["predict|forecast"])
+        || begins(&["when will|does|is|do|are", "how long until|till|before", "will", "how soon"])
+            && has("full|fill|fills|expire|expires|expiring|fail|fails|out|die|break")
+        || begins(&["does|is|do|are"]) && has("expire|expires|expiring")
     {
-        (Topic::Predict, PREDICT)
-    } else if begins(&["predict|forecast"]) {
         (Topic::Predict, PREDICT)
     } else if has("save|saves|saved|saving|savings|spared") {
         (Topic::Savings, SAVINGS)
@@ -181,6 +191,8 @@ fn topic(tokens: &[Token]) -> Option<(Topic, &'static str)> {
         "usage|use|uses|used|using|consumption|consume|consumes|consumed|draw|draws|drawing|load|utilization|utilisation|busy|loaded",
     ) || (short && opens)
         || begins(&["how full"])
+        || (opens && has("full"))
+        || (short && tokens.len() == 2)
         || (short && tokens.len() <= 6 && tokens.iter().any(|token| is_one_of(token, "of|on|for|'s")))
     {
         (Topic::Usage, USAGE)
@@ -194,7 +206,7 @@ fn topic(tokens: &[Token]) -> Option<(Topic, &'static str)> {
             "is|are",
             "what is|are going|up|happening|down|asleep|awake|running|online|offline|doing",
             "which|what nodes|machines|services|pods",
-            "show",
+            "show|list",
             "what is|are you|it|everything",
             "what about",
             "how about",

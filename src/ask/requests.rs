@@ -4,8 +4,9 @@
 //! that name. Deliberately absent: verbs and targets that are not known; a wish is made in one place, `wish`, from both. An editor
 //! breaks this by ignoring a word of the sentence, or by filling in an argument that nobody said and no target implies.
 
-use super::grammar::{Noun, after, ask, choices_of, fit, is_one_of, noun, reason, said};
+use super::grammar::{after, ask, choices_of, fit, is_one_of, reason, said};
 use super::known::{Found, Known, Named, Sought};
+use super::noun::{Noun, noun};
 use super::words::{self, Token, TokenKind};
 use super::{CHOICES_MAX, Choice, Order, Understood, Wish};
 use homeostat_model::{Arg, ArgKind, ArgSpec, Args, Class, Target, VerbSpec};
@@ -58,6 +59,12 @@ pub(super) fn read(tokens: &[Token], known: &Known) -> Option<Understood> {
     let tokens = &plainly(tokens)[..];
     if let Some(read) = scale::read(tokens, known) {
         return Some(read);
+    }
+    // `clean up`, `restart`: nothing is named, and no word of the sentence itself is a name.
+    let with = [tokens, &[Token::word("it")]].concat();
+    let bare = |deed: &&&Deed| deed.patterns.iter().any(|pattern| fit(pattern, &with).is_some_and(|slots| slots.x.len() == 1));
+    if let Some(deed) = DEEDS.iter().find(bare) {
+        return Some(act(deed, &with[tokens.len()..], known));
     }
     for deed in DEEDS {
         if let Some(slots) = deed.patterns.iter().find_map(|pattern| fit(pattern, tokens)) {
@@ -113,17 +120,17 @@ fn is_called(deed: &Deed, spec: &VerbSpec) -> bool {
     let Some((actuator, name)) = spec.verb.as_str().split_once('.') else { return false };
     let parts: Vec<&str> = name.split(['-', '_']).collect();
     let neutral = |part: &str| spec.target_kinds.iter().any(|kind| kind == part) || matches!(part, "a" | "the" | "disk" | "node");
-    let named = |called: &&str| {
+    let named = |called: &str| {
         let words: Vec<&str> = called.split(' ').collect();
         words.iter().all(|word| parts.contains(word)) && parts.iter().all(|part| words.contains(part) || neutral(part))
     };
     let clause = spec.doc.split([',', '.', ';', ':']).next().unwrap_or_default().to_lowercase();
     let said: Vec<&str> = clause.split_whitespace().map(|word| word.trim_end_matches('s')).collect();
-    let described = |called: &&str| {
+    let described = |called: &str| {
         let words: Vec<&str> = called.split(' ').collect();
         actuator == "playbook" && said.first() == words.first() && words.iter().all(|word| said.contains(word)) && said.len() <= 8
     };
-    matches!(actuator, "playbook" | "exec" | "http") && deed.called.iter().any(|called| named(&called) || described(&called))
+    matches!(actuator, "playbook" | "exec" | "http") && deed.called.iter().any(|called| named(called) || described(called))
 }
 
 /// The verbs for a deed on a target: the best kind of means only; more than one where nothing tells them apart.

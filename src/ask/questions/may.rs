@@ -3,8 +3,9 @@
 //! Deliberately absent: the answer, and the request. An editor breaks this by handing on the request that was read.
 
 use super::asked;
-use crate::ask::grammar::{after, ask, choices_of, fit, is_one_of, noun, said};
+use crate::ask::grammar::{after, ask, choices_of, fit, is_one_of, said};
 use crate::ask::known::{Found, Known, Named, Sought};
+use crate::ask::noun::noun;
 use crate::ask::requests;
 use crate::ask::words::{Token, TokenKind};
 use crate::ask::{Choice, Intent, May, Understood, Who};
@@ -54,7 +55,8 @@ pub(in crate::ask) fn may(tokens: &[Token], known: &Known) -> Option<Understood>
             Named::Team(name) if teams || skip == 0 => Some(Who::Team(name.clone())),
             _ => None,
         })?;
-        Some((one, skip + 1))
+        let team = skip == 0 && matches!(one, Who::Team(_)) && tokens.get(1).is_some_and(|next| next.is("team"));
+        Some((one, skip + 1 + usize::from(team)))
     };
     if let Some(rest) = after("what may|can|could|is", tokens) {
         let (who, len) = person(rest)?;
@@ -101,10 +103,16 @@ fn may_what(who: Who, rest: &[Token], known: &Known) -> Understood {
     let whatever = rest.last().is_some_and(|last| {
         is_one_of(
             last,
-            "it|things|anything|something|nodes|machines|servers|services|pods|workloads|stuff|node|machine|service|pod|deployments",
+            "it|things|anything|something|nodes|machines|servers|services|pods|workloads|stuff|disks|disk|filesystems|backups|backup|environments|environment|node|machine|service|pod|deployments",
         )
     });
     let general = if whatever { &rest[..rest.len() - 1] } else { rest };
+    let environments = rest.last().is_some_and(|last| is_one_of(last, "environments|environment"));
+    let kratix = if general.iter().any(|token| is_one_of(token, "delete|remove|destroy")) { "kratix.delete" } else { "kratix.apply" };
+    let makes = general.len() == 1 && is_one_of(&general[0], "delete|remove|destroy|create|make|order|request");
+    if let (true, true, Some(spec)) = (environments, makes, known.verb(kratix)) {
+        return answer(May::Act { verbs: vec![spec.verb.clone()], target: None }, "");
+    }
     let verbs: Vec<Verb> = if whatever || read.is_none() {
         requests::verbs_of(general, known).into_iter().map(|spec| spec.verb).collect()
     } else {

@@ -72,8 +72,7 @@ const CLEAN_UP: Deed = Deed {
     patterns: &[
         "clean|tidy|clear [up] disk|disks|filesystem|filesystems|storage|space of|on|at|in <x>",
         "clean|tidy|clear [up] <x> 's disk|disks|filesystem|storage",
-        "clean|tidy|clear [up] <x> disk|disks|storage",
-        "free [up] [some] space|room|disk on|of|in|at <x>",
+        "free [up] [some] [disk] space|room|disk|storage on|of|in|at <x>",
         "make [some] room|space on|in <x>",
         "cleanup <x>",
         "do cleanup of|on <x>",

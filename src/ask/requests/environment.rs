@@ -54,7 +54,7 @@ pub(super) fn read(tokens: &[Token], known: &Known) -> Option<Understood> {
         && kind.is("pod")
     {
         let can = |target: &Target| accepts(spec, target);
-        let noun = crate::ask::grammar::noun(pod, known, Sought::Thing(&can), false);
+        let noun = crate::ask::noun::noun(pod, known, Sought::Thing(&can), false);
         return Some(super::settle(&noun, "delete {}", known, &can, &|target| wish(spec, target, Args::new(), &noun.note(), known)));
     }
     Some(delete(rest, &parse(rest, known), known))

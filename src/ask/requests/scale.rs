@@ -3,8 +3,9 @@
 //! Deliberately absent: a number that nobody said. An editor breaks this by counting from a number of replicas that is not known.
 
 use super::{accepts, settle, wish};
-use crate::ask::grammar::{ask, choices_of, fit, noun};
+use crate::ask::grammar::{ask, choices_of, fit};
 use crate::ask::known::{Known, Sought};
+use crate::ask::noun::noun;
 use crate::ask::words::Token;
 use crate::ask::{Choice, Understood};
 use homeostat_model::{Arg, Args, Target, VerbSpec};
@@ -36,6 +37,9 @@ const PATTERNS: &[(&str, Change)] = &[
     ("scale <x> up|out by <n> [more] [replicas|replica|instances|copies|pods]", By(true)),
     ("scale <x> down|in by <n> [replicas|replica|instances|copies|pods]", By(false)),
     ("scale|set|resize|bring <x> to <n> [replicas|replica|instances|copies|pods]", To(None)),
+    ("scale <x> by <n> [replicas|replica|instances|copies|pods]", Vaguely(None)),
+    ("make <x> bigger|larger", Vaguely(UP)),
+    ("make <x> smaller", Vaguely(DOWN)),
     ("scale up|out <x>", Vaguely(UP)),
     ("scale down|in <x>", Vaguely(DOWN)),
     ("scale <x> up|out", Vaguely(UP)),
