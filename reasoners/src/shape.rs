@@ -283,7 +283,7 @@ mod tests {
             Just(json!({ "type": "boolean" })),
             Just(json!({ "type": "null" })),
             Just(json!({ "enum": ["a", 1, null] })),
-            Just(json!({ "type": "string", "enum": ["a", "b"] })),
+            Just(json!({ "type": "string", "enum": ["a", "b", 1] })),
         ];
         leaf.prop_recursive(3, 16, 3, |inner| {
             prop_oneof![

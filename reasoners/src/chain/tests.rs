@@ -182,6 +182,56 @@ async fn who_fails_is_left_alone_and_tried_again() {
     }
 }
 
+/// A trial that is not made, or that nobody waits for, leaves room for the next.
+#[tokio::test]
+async fn a_trial_without_an_end_is_made_again() {
+    let breaker = BreakerConfig { failures: 1, open_for: Span::from_secs(60) };
+    let (failing, _) = member(spec("local", Place::Local), |_| fails(ReasonFaultClass::Overloaded { retry_after: None }));
+    let bound = failing.reasoner.bound(&question()).total();
+    let budget = BudgetConfig { tokens_per_hour: Some(bound), ..BudgetConfig::default() };
+    let chain = Chain::new(vec![failing], ChainSettings { breaker, budget, ..no_cache() }).unwrap();
+    let long = Question { tokens_max: 1_000_000, ..question() };
+    for (at, asked, class) in [
+        (0, question(), "overloaded"),
+        (60_000, long.clone(), "no_budget"),
+        (60_001, long, "no_budget"),
+        (60_002, question(), "overloaded"),
+        (60_003, question(), "circuit_open"),
+    ] {
+        assert_eq!(classes(&ask(&chain, at, &asked).await.unwrap_err().left_out), [("local", class)], "{at}");
+    }
+
+    let hangs = Member {
+        reasoner: Arc::new(HangsAfter(spec("hangs", Place::Local), AtomicUsize::new(0))),
+        price: Price::default(),
+        only_for: None,
+    };
+    let chain = Chain::new(vec![hangs], ChainSettings { breaker, ..no_cache() }).unwrap();
+    let question = question();
+    ask(&chain, 0, &question).await.unwrap_err();
+    let mut trial = Box::pin(ask(&chain, 60_000, &question));
+    assert!(futures_poll(&mut trial).is_none());
+    assert_eq!(classes(&ask(&chain, 60_000, &question).await.unwrap_err().left_out), [("hangs", "circuit_open")]);
+    drop(trial);
+    let mut trial = Box::pin(ask(&chain, 60_001, &question));
+    assert!(futures_poll(&mut trial).is_none(), "it is tried again");
+}
+
+/// Fails once, then answers never.
+struct HangsAfter(ReasonerSpec, AtomicUsize);
+
+impl Reasoner for HangsAfter {
+    fn spec(&self) -> ReasonerSpec {
+        self.0.clone()
+    }
+    fn complete<'a>(&'a self, _question: &'a Question) -> BoxFuture<'a, Result<Answer, ReasonFault>> {
+        match self.1.fetch_add(1, Ordering::SeqCst) {
+            0 => Box::pin(async { Err(ReasonFault { requests: 1, ..ReasonFault::new(ReasonFaultClass::Unreachable, "x") }) }),
+            _ => Box::pin(std::future::pending()),
+        }
+    }
+}
+
 /// Answers never; to be dropped.
 struct Hangs(ReasonerSpec);
 
