@@ -308,6 +308,33 @@ async fn each_is_asked_for_its_purposes() {
     assert_eq!(ask(&chain, 0, &question()).await.unwrap_err().left_out.len(), 2);
 }
 
+#[tokio::test]
+async fn a_configured_chain_keeps_to_its_configuration() {
+    let answers = serde_json::json!([{ "answer": { "action": "none", "target": 1 } }]);
+    let config: crate::ReasonersConfig = serde_json::from_value(serde_json::json!({
+        "ask": [
+            { "kind": "canned", "id": "far", "place": "cloud", "answers": answers },
+            { "kind": "canned", "id": "first", "answers": answers },
+            { "kind": "canned", "id": "second", "answers": answers },
+        ],
+        "only_for": { "first": ["advice"], "second": ["advice", "verify"] },
+        "cloud_for": ["prose"], "budget": { "tokens_per_hour": 50_000 }, "cache": { "entries_max": 0 },
+    }))
+    .unwrap();
+    let chain = config.build().unwrap();
+    for (purpose, name) in [
+        (QuestionPurpose::Advice, Some("first")),
+        (QuestionPurpose::Verify, Some("second")),
+        (QuestionPurpose::Prose, Some("far")),
+        (QuestionPurpose::Research, None),
+    ] {
+        let answered = ask(&chain, 0, &Question { purpose, ..question() }).await.ok().map(|answered| answered.reasoner);
+        assert_eq!(answered.as_deref(), name, "{purpose:?}");
+    }
+    let long = Question { purpose: QuestionPurpose::Advice, tokens_max: 60_000, ..question() };
+    assert_eq!(ask(&chain, 0, &long).await.unwrap_err().left_out[0].fault.class, ReasonFaultClass::NoBudget);
+}
+
 #[test]
 fn a_chain_that_would_not_hold_is_not_built() {
     let (cloud, _) = good(spec("a", Place::Cloud));
