@@ -169,6 +169,8 @@ impl Kernel {
 
     /// When something else was done to the same target, after the sending.
     fn disturbed(&self, state: &ActionState, sent_at: Time) -> Option<Time> {
+        // Most targets are left in peace, and all actions are many.
+        self.ledger.last_touched(&state.proposal.target).filter(|at| *at > sent_at)?;
         let own_run = state.proposal.origin.run();
         let others = self.ledger.actions().filter(|other| {
             let of_same_run =
@@ -189,17 +191,11 @@ impl Kernel {
     /// Siblings of a series: the same metric of other things to which nothing was done.
     fn controls(&self, store: &Store, series: &SeriesKey, look: &Look) -> Vec<Track> {
         let Ok(selector) = Selector::parse(&series.metric) else { return Vec::new() };
-        let (since, until) = (look.sent_at - look.before, self.now);
-        let touched: Vec<&Target> = self
-            .ledger
-            .actions()
-            .filter(|state| state.sent_at.is_some_and(|at| at >= since && at <= until))
-            .map(|state| &state.proposal.target)
-            .collect();
+        let since = look.sent_at - look.before;
         let is_sibling = |key: &SeriesKey| {
             let same = key.labels.iter().all(|(name, value)| THING_LABELS.contains(&name) || series.labels.get(name) == Some(value));
-            let touched = touched.contains(&&super::evaluating::target_of(key));
-            key != series && same && !touched && key.labels.iter().count() == series.labels.iter().count()
+            let alike = key != series && same && key.labels.iter().count() == series.labels.iter().count();
+            alike && self.ledger.last_touched(&super::evaluating::target_of(key)).is_none_or(|at| at < since)
         };
         let all = store.select(&selector).into_iter().take(CANDIDATES_MAX);
         let siblings = all.filter(|found| store.key(*found).is_some_and(|key| is_sibling(&key)));

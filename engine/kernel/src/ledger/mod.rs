@@ -217,6 +217,11 @@ impl Ledger {
     pub fn last_done(&self, target: &Target, verb: &Verb) -> Option<(Time, Span)> {
         self.done.get(&(target.clone(), verb.clone())).copied()
     }
+    /// When anything was last sent to a target, notifications aside.
+    pub fn last_touched(&self, target: &Target) -> Option<Time> {
+        let of_target = self.done.range((target.clone(), Verb::from(""))..).take_while(|((other, _), _)| other == target);
+        of_target.map(|(_, (at, _))| *at).max()
+    }
     /// Everything that was sent and stands, each with when: target, verb, moment.
     pub fn all_done(&self) -> impl Iterator<Item = (&Target, &Verb, Time)> {
         self.done.iter().map(|((target, verb), (at, _))| (target, verb, *at))
