@@ -17,6 +17,7 @@ mod plant;
 mod policy;
 mod process;
 mod report;
+mod scoring;
 mod scrape;
 mod vmalert;
 
@@ -24,11 +25,12 @@ use report::Line;
 use std::process::{Command, Stdio};
 
 /// The parts in the table's order.
-const PARTS: [(&str, fn()); 8] = [
+const PARTS: [(&str, fn()); 9] = [
     ("parse", parse::run),
     ("scrape", scrape::run),
     ("memory", memory::run),
     ("policy", policy::run),
+    ("scoring", scoring::run),
     ("arrival", arrival::run),
     ("alert", alert::run),
     ("plant", plant::run),
