@@ -2,7 +2,8 @@
 
 use super::lab::*;
 use crate::truth::{Answer, Driver, Recipe, Size, Trouble, Weather};
-use homeostat_kernel::score::belief::Difference;
+use homeostat_kernel::score::belief::Belief;
+use homeostat_kernel::score::recovery::{EPISODES_MAX, Recovery};
 use homeostat_model::{Autonomy, AutonomyMove, BeliefKey, EarnedSettings, Finding, MoveCause, Record, Span, Time};
 use std::collections::BTreeMap;
 
@@ -59,37 +60,35 @@ fn findings(driver: &Driver) -> BTreeMap<Finding, usize> {
 }
 
 #[test]
-fn a_placebo_on_what_heals_by_itself_earns_nothing() {
-    // Most symptoms are over within the claim's time, whoever does what. One that lasts longer than the series usually does may be
-    // called harm, which silences a run: what it had shown until then is compared.
-    let (mut most, mut silenced) = (None::<(u64, Difference, Vec<f64>)>, 0);
-    for seed in 11..17 {
+fn a_placebo_is_neither_praised_nor_promoted() {
+    // Most symptoms are over within the claim's time, whoever does what. One that lasts longer than the series' own memory foretells is
+    // called harm now and then, and one such word silences a run: what is shown against doing nothing is printed, not promised.
+    let (mut together, mut alone) = (Belief::new("", Span::from_hours(24 * 60)), Recovery::default());
+    let (mut silenced, mut counts) = (0, BTreeMap::<Finding, usize>::new());
+    let runs = 16;
+    for seed in 11..11 + runs {
         let mut driver = begun(Answer::PLACEBO, 6.0, Span::from_mins(12), Autonomy::Suggest, seed);
-        let mut widths = Vec::new();
-        for days in [5, 10, 15] {
-            driver.run_for((BEGIN + Span::from_hours(24 * days)).since(driver.now));
-            let (key, text) = belief(&driver);
-            let trust = driver.kernel.ledger().trust();
-            let natural = trust.recovery(&key.policy).odds(Span::from_mins(5), Span::from_mins(20));
-            let belief = trust.belief(&key).expect("it acted");
-            let difference = belief.difference(&natural, driver.now).expect("it was treated");
-            let (alone, at_risk, found) = (natural.odds, natural.at_risk, findings(&driver));
-            println!(
-                "placebo {seed}, day {days}: {text}; {found:?}; alone {alone:.2} of {at_risk}; treated against left alone {difference:?}"
-            );
-            widths.push(difference.high - difference.low);
-            let treated = belief.symptoms_total();
-            if days == 15 && most.as_ref().is_none_or(|(more, ..)| treated > *more) {
-                most = Some((treated, difference, widths.clone()));
+        driver.run_for(Span::from_hours(24 * 10));
+        println!("placebo {seed}: {}; {:?}", belief(&driver).1, findings(&driver));
+        driver.records().for_each(|(_, record)| {
+            if let Record::Judged { judgement, .. } = record {
+                judgement.held.into_iter().for_each(|held| together.note_treated(held, BEGIN));
             }
-        }
+        });
+        let recovery = driver.kernel.ledger().trust().recovery(&"mend".into());
+        // An even share of each, so that all have room.
+        recovery.episodes().take(EPISODES_MAX / runs as usize).for_each(|episode| alone.note(episode.lasted, episode.healed));
+        findings(&driver).into_iter().for_each(|(finding, count)| *counts.entry(finding).or_default() += count);
         let moves = moves(&driver);
-        silenced += usize::from(!moves.is_empty());
+        silenced += usize::from(moves.iter().any(|(_, moved)| moved.cause == MoveCause::Harmed));
         assert!(moves.iter().all(|(_, moved)| moved.cause != MoveCause::Earned || moved.to <= Autonomy::Suggest), "{moves:?}");
     }
-    let (treated, difference, widths) = most.expect("it acted");
-    println!("of 6 placebos {silenced} were called harmful once; the longest run: {treated} treated, {difference:?}");
-    assert!(treated >= 100 && difference.finding == Finding::NoEffect && widths[2] < widths[0], "{treated}: {difference:?}, {widths:?}");
+    let natural = alone.odds(Span::from_mins(5), Span::from_mins(20));
+    let difference = together.difference(&natural, BEGIN).expect("they were treated");
+    println!("of {runs} placebos {silenced} were called harmful; {counts:?}; treated against left alone {difference:?}");
+    let all: usize = counts.values().sum();
+    assert!(counts.get(&Finding::Helped).copied().unwrap_or_default() * 20 <= all, "praised in at most 5 %: {counts:?}");
+    assert_ne!(difference.finding, Finding::Helped, "{difference:?}");
 }
 
 #[test]
