@@ -3,6 +3,8 @@
 //! Deliberately absent: decisions. Nothing here proposes, rules or scores; the kernel does. An editor breaks this crate by handing
 //! the kernel something that is not in the journal, or by sending an effect before it is durable.
 
+pub mod answers;
+pub mod ask;
 pub mod boot;
 pub mod cli;
 pub mod client;

@@ -31,9 +31,63 @@ fn text(value: &Value) -> String {
     clean(value.as_str().unwrap_or_default())
 }
 
+/// A wish as it is typed.
+#[derive(Copy, Clone)]
+pub(super) struct Wish<'a> {
+    pub verb: &'a str,
+    pub target: &'a str,
+    pub pairs: &'a [String],
+    pub because: &'a str,
+    /// The plan that it must still be.
+    pub plan: Option<&'a str>,
+}
+
+/// `homeostat ask`
+pub(super) async fn ask(place: &Place, words: &[String], as_json: bool) -> Ended {
+    let answer: Value = client(place).post("/api/v1/ask", &json!({ "text": words.join(" ") })).await?;
+    if as_json {
+        print_json(&answer)?;
+    } else {
+        print_answer(&answer);
+    }
+    let understood = answer["understood"]["understood"].as_str().unwrap_or_default();
+    Ok(if matches!(understood, "ask_back" | "unknown") { Exit::Failed } else { Exit::Ok })
+}
+
+fn print_answer(whole: &Value) {
+    let answer = &whole["answer"];
+    if let Some(said) = answer["said"].as_str().filter(|said| !said.is_empty()) {
+        println!("({})", clean(said));
+    }
+    answer["lines"].as_array().into_iter().flatten().for_each(|line| println!("{}", text(line)));
+    for choice in answer["choices"].as_array().into_iter().flatten() {
+        println!("  {}    homeostat ask '{}'", text(&choice["text"]), text(&choice["as_request"]).replace('\'', ""));
+    }
+    let citations: Vec<String> = answer["citations"].as_array().into_iter().flatten().map(cited).collect();
+    if !citations.is_empty() {
+        println!("\nfrom: {}", citations.join("; "));
+    }
+    if !whole["planned"].is_null() {
+        println!();
+        print_plan(&whole["planned"]);
+    }
+    if let Some(next) = answer["next"].as_str() {
+        println!("\nTo do it: {}", clean(next));
+    }
+}
+
+fn cited(citation: &Value) -> String {
+    match citation["kind"].as_str() {
+        Some("reading") => format!("{} = {}", text(&citation["series"]), text(&citation["value"])),
+        Some("action") => format!("homeostat explain {}", text(&citation["id"])),
+        _ => format!("policy {}", text(&citation["name"])),
+    }
+}
+
 /// `homeostat do`
-pub(super) async fn wish(place: &Place, verb: &str, target: &str, pairs: &[String], because: &str, as_json: bool) -> Ended {
-    let body = json!({ "verb": verb, "target": target, "args": args(pairs)?, "because": because });
+pub(super) async fn wish(place: &Place, wish: &Wish<'_>, as_json: bool) -> Ended {
+    let Wish { verb, target, pairs, because, plan } = *wish;
+    let body = json!({ "verb": verb, "target": target, "args": args(pairs)?, "because": because, "plan": plan });
     let answer: Value = client(place).post("/api/v1/wishes", &body).await?;
     if as_json {
         print_json(&answer)?;

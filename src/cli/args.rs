@@ -128,6 +128,15 @@ pub enum Command {
         /// Why, for the journal
         #[arg(long, value_name = "TEXT", default_value = "")]
         because: String,
+        /// Only if the plan is still this one, as `plan` or `ask` showed it
+        #[arg(long, value_name = "HASH")]
+        plan: Option<String>,
+    },
+    /// Ask in words: a question is answered, a request becomes a plan that you may confirm; nothing is done by asking
+    Ask {
+        /// What, such as `why is nas not asleep?` or `wake muscle`
+        #[arg(required = true, value_name = "WORD")]
+        words: Vec<String>,
     },
     /// Dry run: every step, what would be sent, what the guards say and what would go down; sends nothing
     Plan {

@@ -90,7 +90,11 @@ pub async fn run(cli: Cli) -> Ended {
         Command::Ledger { month } => scoring::ledger(&place, month, json).await,
         Command::Digest(args) => scoring::digest(&place, &args, json).await,
         Command::Drill { policy } => scoring::drill(&place, &policy, json).await,
-        Command::Do { verb, target, args, because } => acting::wish(&place, &verb, &target, &args, &because, json).await,
+        Command::Do { verb, target, args, because, plan } => {
+            let wish = acting::Wish { verb: &verb, target: &target, pairs: &args, because: &because, plan: plan.as_deref() };
+            acting::wish(&place, &wish, json).await
+        }
+        Command::Ask { words } => acting::ask(&place, &words, json).await,
         Command::Plan { what, target, args } => acting::plan(&place, &what, target.as_deref(), &args, json).await,
         Command::Runs => acting::runs(&place, json).await,
         Command::Release { run } => acting::release(&place, &run, json).await,

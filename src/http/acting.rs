@@ -34,6 +34,9 @@ struct Wish {
     args: BTreeMap<String, serde_json::Value>,
     #[serde(default)]
     because: String,
+    /// The plan that was shown; another one by now is refused.
+    #[serde(default)]
+    plan: Option<String>,
 }
 
 /// A dry run is asked for by a wish, or by an action's number.
@@ -77,13 +80,20 @@ fn named(verb: String, target: String) -> Answer<(Verb, Target)> {
 
 /// `POST /api/v1/wishes`
 pub(super) async fn wish(State(app): State<Arc<App>>, request: Request) -> Answer<Response> {
-    let (by, Wish { verb, target, args, because }) = order(&app, request).await?;
+    let (by, Wish { verb, target, args, because, plan }) = order(&app, request).await?;
     let (verb, target) = named(verb, target)?;
     let because: String = because.chars().take(BECAUSE_CHARS_MAX).collect();
     let because = if because.trim().is_empty() { format!("ordered by {by}") } else { because };
-    let asked = (verb.clone(), args);
-    let (args, before) =
-        app.handle.ask(move |kernel| (typed(kernel, &asked.0, asked.1), kernel.ledger().next_action())).await.map_err(refused)?;
+    let asked = (verb.clone(), target.clone(), args);
+    let look = move |kernel: &Kernel| {
+        let args = typed(kernel, &asked.0, asked.2);
+        let now = kernel.plan("you", &asked.0, &asked.1, &args).plan;
+        (args, kernel.ledger().next_action(), now)
+    };
+    let (args, before, now) = app.handle.ask(look).await.map_err(refused)?;
+    if let Some(shown) = plan.filter(|shown| *shown != now) {
+        return Err(failure(StatusCode::CONFLICT, format!("the plan is {now} now, the order was for {shown}: ask for it again")));
+    }
     hand_in(&app, by.clone(), Command::Wish { verb: verb.clone(), target: target.clone(), args, because }).await?;
     let found = app.handle.ask(move |kernel| {
         let mine = |state: &&homeostat_kernel::ledger::ActionState| {
@@ -122,9 +132,14 @@ pub(super) async fn plan(State(app): State<Arc<App>>, Json(asked): Json<DryRun>)
             Some(app.handle.ask(look).await.map_err(refused)?)
         }
     };
-    let Some(mut plan) = found else { return Err(failure(StatusCode::NOT_FOUND, "there is no such action in memory".into())) };
-    let steps: Vec<Previewed> = std::mem::take(&mut plan.steps).into_iter().map(|step| preview(&app, step)).collect();
-    Ok(Json(json!({ "plan": plan, "steps": steps })).into_response())
+    let Some(plan) = found else { return Err(failure(StatusCode::NOT_FOUND, "there is no such action in memory".into())) };
+    Ok(Json(previewed(&app, plan)).into_response())
+}
+
+/// A plan with what would be sent.
+pub(super) fn previewed(app: &App, mut plan: Plan) -> serde_json::Value {
+    let steps: Vec<Previewed> = std::mem::take(&mut plan.steps).into_iter().map(|step| preview(app, step)).collect();
+    json!({ "plan": plan, "steps": steps })
 }
 
 fn preview(app: &App, step: PlannedStep) -> Previewed {

@@ -185,7 +185,7 @@ pub(super) async fn policy(State(app): State<Arc<App>>, Path(id): Path<String>, 
 }
 
 /// A question to the windows. It changes nothing, but the loop stands still while it is answered: it needs the right to order.
-pub(super) async fn ask(State(app): State<Arc<App>>, request: Request) -> Answer<Response> {
+pub(super) async fn evaluate(State(app): State<Arc<App>>, request: Request) -> Answer<Response> {
     let (_, question) = order::<Question>(&app, request).await?;
     let answered = app.handle.ask(move |kernel| kernel.answer(&question)).await.map_err(refused)?;
     let answered = answered.map_err(|why| failure(StatusCode::UNPROCESSABLE_ENTITY, why.to_string()))?;

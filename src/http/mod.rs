@@ -9,6 +9,7 @@
 mod accept;
 mod acting;
 mod api;
+mod asking;
 mod pages;
 mod scoring;
 mod webhooks;
@@ -163,7 +164,8 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/api/v1/policies", get(api::policies))
         .route("/api/v1/policies/{id}", get(api::policy))
         .route("/api/v1/label/__name__/values", get(api::metric_names))
-        .route("/api/v1/ask", post(api::ask))
+        .route("/api/v1/evaluate", post(api::evaluate))
+        .route("/api/v1/ask", post(asking::ask))
         .route("/api/v1/wishes", post(acting::wish))
         .route("/api/v1/plan", post(acting::plan))
         .route("/api/v1/runs", get(acting::runs))

@@ -143,7 +143,7 @@ impl Session {
     async fn ask(&self, text: &str, plot: Option<Span>) -> anyhow::Result<Result<Answered, String>> {
         let names: String = self.names.iter().map(|name| format!("{name}\n")).collect();
         let question = Question { text: format!("{names}{text}"), plot, points: (2 * chart::width(columns())).min(POINTS_MAX) };
-        match self.client.post("/api/v1/ask", &serde_json::to_value(&question)?).await {
+        match self.client.post("/api/v1/evaluate", &serde_json::to_value(&question)?).await {
             Ok(answered) => Ok(Ok(answered)),
             Err(ClientError::Refused { error, .. }) => Ok(Err(error)),
             Err(error) => Err(error.into()),

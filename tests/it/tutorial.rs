@@ -185,7 +185,7 @@ fn the_repl_asks_the_running_daemon() {
     assert!(answers[0]["error"].as_str().unwrap().contains("no variable `s`") && answers[1]["value"] == 2.0, "{out}");
     // The loop stands still while it answers: who may not order may not ask.
     let json = [("Content-Type", "application/json")];
-    let (status, body) = request(daemon.address, "POST", "/api/v1/ask", &json, "{\"text\":\"1\"}").unwrap();
+    let (status, body) = request(daemon.address, "POST", "/api/v1/evaluate", &json, "{\"text\":\"1\"}").unwrap();
     assert!([401, 403].contains(&status), "{status} {body}");
     let actions = daemon.json(&["actions"]).to_string();
     assert!(!actions.contains("\"y\""), "what was only asked is no wish: {actions}");

@@ -363,6 +363,26 @@ impl Kernel {
         self.observer_faults.keys().cloned().collect()
     }
 
+    /// Everything that has a name: what the topology holds, and what policies are evaluated for.
+    pub fn things(&self) -> Vec<homeostat_model::Target> {
+        let mut things: std::collections::BTreeSet<homeostat_model::Target> = self.host.with_store(|store| {
+            let world = self.arbiter.world(store, self.now, self.stats.events);
+            world.topology().targets().cloned().collect()
+        });
+        things.extend(self.units.iter().map(|(_, unit)| unit.traits.target.clone()));
+        things.into_iter().collect()
+    }
+
+    /// All verbs that can be done, playbooks included.
+    pub fn verb_specs(&self) -> impl Iterator<Item = &homeostat_model::VerbSpec> {
+        self.arbiter.specs().values()
+    }
+
+    /// The drills that loaded policies name.
+    pub fn drills(&self) -> Vec<(homeostat_model::PolicyId, crate::policy::Drill)> {
+        self.policies.values().filter_map(|policy| Some((policy.id.clone(), policy.drill.clone()?))).collect()
+    }
+
     /// How many policy targets there are.
     pub fn units_len(&self) -> usize {
         self.units.len()
