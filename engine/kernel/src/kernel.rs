@@ -65,7 +65,12 @@ pub struct Kernel {
     /// When each live run is looked at again at the latest.
     run_wakes: BTreeMap<ActionId, Time>,
     stats: Stats,
+    /// The newest answer to which series a metric has, for scores that are due together: the event, the metric, the series.
+    siblings: std::cell::RefCell<Option<Siblings>>,
 }
+
+/// The event in which it was looked up, the metric, and its first series.
+type Siblings = (u64, String, std::sync::Arc<Vec<scoring::Candidate>>);
 
 /// What a timer is for.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -116,6 +121,7 @@ impl Kernel {
             stirred: BTreeSet::new(),
             run_wakes: BTreeMap::new(),
             stats: Stats::default(),
+            siblings: Default::default(),
         }
     }
 

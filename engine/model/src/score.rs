@@ -88,7 +88,7 @@ pub struct Effect {
 pub struct Natural {
     /// The chance that the symptom would have gone by itself in the judged time, 0 to 1.
     pub odds: f64,
-    /// Episodes that had lasted as long and were still open: what the chance rests on.
+    /// What the chance rests on: so many episodes that had lasted as long, watched to their end, would know it as well.
     pub at_risk: u32,
     /// How long the symptom had lasted when the action was sent.
     pub lasted: Span,

@@ -23,6 +23,8 @@ const BEFORE_MIN: Span = Span::from_hours(1);
 const BEFORE_MAX: Span = Span::from_hours(24);
 /// Siblings that are compared with.
 const CONTROLS_MAX: usize = 4;
+/// Samples before the sending that say what the symptom looks like.
+const NEWEST: usize = 3;
 /// Siblings that are looked at to find them.
 const CANDIDATES_MAX: usize = 64;
 /// Samples after the action without which nothing is told, if they can still come.
@@ -40,6 +42,13 @@ const GUARDED_MAX: usize = 4;
 
 /// Samples in seconds around the sending.
 type Track = Vec<(f64, f64)>;
+
+/// A series that may be a sibling.
+pub(super) struct Candidate {
+    series: SeriesRef,
+    key: SeriesKey,
+    target: Target,
+}
 
 /// What is asked of the windows about one action.
 struct Look {
@@ -154,6 +163,7 @@ impl Kernel {
             let course = natural.map(|natural| NaturalCourse {
                 odds: natural.odds,
                 level: level_before(&track, began.map_or(0.0, |began| -sent_at.since(began).seconds())).unwrap_or(threshold),
+                lasting: newest_before(&track).unwrap_or(threshold),
                 threshold,
             });
             let main = estimated(series, &track, &controls, &look, better, matters, course);
@@ -190,16 +200,39 @@ impl Kernel {
 
     /// Siblings of a series: the same metric of other things to which nothing was done.
     fn controls(&self, store: &Store, series: &SeriesKey, look: &Look) -> Vec<Track> {
-        let Ok(selector) = Selector::parse(&series.metric) else { return Vec::new() };
         let since = look.sent_at - look.before;
-        let is_sibling = |key: &SeriesKey| {
-            let same = key.labels.iter().all(|(name, value)| THING_LABELS.contains(&name) || series.labels.get(name) == Some(value));
-            let alike = key != series && same && key.labels.iter().count() == series.labels.iter().count();
-            alike && self.ledger.last_touched(&super::evaluating::target_of(key)).is_none_or(|at| at < since)
+        let is_sibling = |candidate: &Candidate| {
+            let labels = &candidate.key.labels;
+            let same = labels.iter().all(|(name, value)| THING_LABELS.contains(&name) || series.labels.get(name) == Some(value));
+            let alike = candidate.key != *series && same && labels.iter().count() == series.labels.iter().count();
+            alike && self.ledger.last_touched(&candidate.target).is_none_or(|at| at < since)
         };
-        let all = store.select(&selector).into_iter().take(CANDIDATES_MAX);
-        let siblings = all.filter(|found| store.key(*found).is_some_and(|key| is_sibling(&key)));
-        siblings.take(CONTROLS_MAX).map(|found| track_of(store, found, look)).collect()
+        let candidates = self.candidates(store, &series.metric);
+        candidates
+            .iter()
+            .filter(|candidate| is_sibling(candidate))
+            .take(CONTROLS_MAX)
+            .map(|found| track_of(store, found.series, look))
+            .collect()
+    }
+
+    /// The first series of a metric. Claims that are due together are mostly about one metric: it is looked up once in an event.
+    fn candidates(&self, store: &Store, metric: &str) -> std::sync::Arc<Vec<Candidate>> {
+        let mut kept = self.siblings.borrow_mut();
+        if let Some((event, of, found)) = kept.as_ref()
+            && *event == self.stats.events
+            && of == metric
+        {
+            return std::sync::Arc::clone(found);
+        }
+        let all = Selector::parse(metric).map(|selector| store.select(&selector)).unwrap_or_default();
+        let named = all.into_iter().take(CANDIDATES_MAX).filter_map(|series| {
+            let key = store.key(series)?;
+            Some(Candidate { series, target: super::evaluating::target_of(&key), key })
+        });
+        let found = std::sync::Arc::new(named.collect());
+        *kept = Some((self.stats.events, metric.to_owned(), std::sync::Arc::clone(&found)));
+        found
     }
 
     /// What it did to the series that the policy guards.
@@ -258,6 +291,14 @@ fn interval_of(samples: &[(Time, f64)]) -> Option<Span> {
 /// The median of what was before `until` (seconds, not after the sending).
 fn level_before(track: &Track, until: f64) -> Option<f64> {
     let mut values: Vec<f64> = track.iter().filter(|(at, _)| *at < until.min(0.0)).map(|(_, value)| *value).collect();
+    values.sort_unstable_by(f64::total_cmp);
+    values.get(values.len() / 2).copied()
+}
+
+/// The median of the last samples before the sending: what the symptom looks like.
+fn newest_before(track: &Track) -> Option<f64> {
+    let split = track.partition_point(|(at, _)| *at <= 0.0);
+    let mut values: Vec<f64> = track[split.saturating_sub(NEWEST)..split].iter().map(|(_, value)| *value).collect();
     values.sort_unstable_by(f64::total_cmp);
     values.get(values.len() / 2).copied()
 }

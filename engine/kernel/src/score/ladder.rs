@@ -4,7 +4,7 @@
 //! |---|---|
 //! | help on [`EarnedSettings::days_min`] days since the last step, and a lower bound of [`EarnedSettings::lower_bound_min`] | one rung up |
 //! | in shadow: symptoms that outlasted the claim's time on as many days, the same bound for their share | one rung up |
-//! | one score of harm, by its finding or by [`EarnedSettings::harm_certainty`] | one rung down, at once; what was shown starts anew |
+//! | one score of harm, found with at least [`EarnedSettings::harm_certainty`] | one rung down, at once; what was shown starts anew |
 //! | nothing shown for [`EarnedSettings::expires_after`], above suggest, in a laddered class | one rung down |
 //! | a drill failed or overdue, above suggest | to suggest, and not above it before a drill has passed |
 //! | another text of policy, playbook or actuator | back to the start |
@@ -195,7 +195,7 @@ impl Standing {
 
 /// Whether a score costs a step.
 fn is_harm(finding: Finding, p_harmed: f64, settings: &EarnedSettings) -> bool {
-    finding == Finding::Harmed || p_harmed >= settings.harm_certainty
+    finding == Finding::Harmed && p_harmed >= settings.harm_certainty
 }
 
 /// The rung below; `None` below shadow.

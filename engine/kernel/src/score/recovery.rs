@@ -81,7 +81,7 @@ impl Recovery {
     }
 
     /// The episodes, oldest first.
-    pub fn episodes(&self) -> impl ExactSizeIterator<Item = Episode> + '_ {
+    pub fn episodes(&self) -> impl DoubleEndedIterator<Item = Episode> + ExactSizeIterator + '_ {
         self.episodes.iter().copied()
     }
 
@@ -128,24 +128,39 @@ impl Recovery {
     /// is itself evidence that it does not go in ten minutes. The tail begins at c and not at `lasted + within`, because a curve of
     /// which everybody was cut short at the moment of acting is flat there, and flat would read as "never heals".
     ///
+    /// What it rests on (`at_risk`) is told as the number of episodes that, watched to their end, would know it as well: most that were at
+    /// risk may have been cut short since.
+    ///
     /// Never falls as `within` grows; never nearer to 0 or 1 than [`ODDS_MARGIN`]. Work: one sort of at most [`EPISODES_MAX`].
     pub fn odds(&self, lasted: Span, within: Span) -> Natural {
         let lasted = lasted.max(Span::ZERO);
         let end = lasted + within.max(Span::ZERO);
         let sorted = self.sorted();
         let at_risk = sorted.len() - sorted.partition_point(|e| e.lasted <= lasted);
-        let (mut remaining, mut known_to) = (1.0, lasted);
+        let (mut remaining, mut known_to, mut doubt) = (1.0, lasted, 0.0);
         if at_risk >= AT_RISK_MIN {
             known_to = end.min(sorted[sorted.len() - AT_RISK_MIN].lasted);
             let steps = risk_sets(&sorted).into_iter().filter(|(at, ..)| *at > lasted && *at <= known_to);
-            let kept = steps.fold(1.0, |kept, (_, n, d)| kept * (1.0 - d as f64 / n as f64));
+            let mut kept = 1.0;
+            for (_, n, d) in steps {
+                let (n, d) = (n as f64, d as f64);
+                kept *= 1.0 - d / n;
+                // At the last one Greenwood's term has no end; half an episode more gives it one.
+                doubt += d / (n * (n - d).max(0.5));
+            }
             remaining = (at_risk as f64 * kept + 0.5) / (at_risk as f64 + 1.0);
         }
         let watched = sorted.iter().map(|e| e.lasted.seconds()).sum::<f64>() + lasted.seconds();
         let exposure = watched.max(EXPOSURE_MIN_SECONDS);
         let rest = (end - known_to).seconds();
-        remaining *= (exposure / (exposure + rest)).powf(self.healed() as f64 + 0.5);
-        Natural { odds: (1.0 - remaining).clamp(ODDS_MARGIN, 1.0 - ODDS_MARGIN), at_risk: at_risk as u32, lasted }
+        let rate = self.healed() as f64 + 0.5;
+        let tail = (exposure / (exposure + rest)).ln() * rate;
+        remaining *= tail.exp();
+        doubt += tail * tail / rate;
+        let odds = (1.0 - remaining).clamp(ODDS_MARGIN, 1.0 - ODDS_MARGIN);
+        // As many episodes watched to their end would know the odds as well (Greenwood's variance against the binomial one).
+        let worth = if doubt > 0.0 { odds / ((1.0 - odds) * doubt) } else { at_risk as f64 };
+        Natural { odds, at_risk: worth.clamp(0.0, at_risk as f64).round() as u32, lasted }
     }
 
     /// The episodes by length.

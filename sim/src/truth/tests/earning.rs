@@ -60,9 +60,9 @@ fn findings(driver: &Driver) -> BTreeMap<Finding, usize> {
 }
 
 #[test]
-fn a_placebo_is_neither_praised_nor_promoted() {
-    // Most symptoms are over within the claim's time, whoever does what. One that lasts longer than the series' own memory foretells is
-    // called harm now and then, and one such word silences a run: what is shown against doing nothing is printed, not promised.
+fn a_placebo_converges_to_no_effect_and_is_never_promoted() {
+    // Four of five symptoms are over within the claim's time, whoever does what: one action tells nothing, all of them together do. Now and
+    // then one is called harm, and one such word silences a run; its later symptoms, left alone, are what the treated ones are held against.
     let (mut together, mut alone) = (Belief::new("", Span::from_hours(24 * 60)), Recovery::default());
     let (mut silenced, mut counts) = (0, BTreeMap::<Finding, usize>::new());
     let runs = 16;
@@ -76,8 +76,8 @@ fn a_placebo_is_neither_praised_nor_promoted() {
             }
         });
         let recovery = driver.kernel.ledger().trust().recovery(&"mend".into());
-        // An even share of each, so that all have room.
-        recovery.episodes().take(EPISODES_MAX / runs as usize).for_each(|episode| alone.note(episode.lasted, episode.healed));
+        // An even share of each, so that all have room; the newest, of which the fewest were cut short by an action.
+        recovery.episodes().rev().take(EPISODES_MAX / runs as usize).for_each(|episode| alone.note(episode.lasted, episode.healed));
         findings(&driver).into_iter().for_each(|(finding, count)| *counts.entry(finding).or_default() += count);
         let moves = moves(&driver);
         silenced += usize::from(moves.iter().any(|(_, moved)| moved.cause == MoveCause::Harmed));
@@ -85,10 +85,17 @@ fn a_placebo_is_neither_praised_nor_promoted() {
     }
     let natural = alone.odds(Span::from_mins(5), Span::from_mins(20));
     let difference = together.difference(&natural, BEGIN).expect("they were treated");
+    println!(
+        "treated {:?}, natural {natural:?}, episodes {} of which healed {}",
+        together.arm(BEGIN),
+        alone.episodes().len(),
+        alone.healed()
+    );
     println!("of {runs} placebos {silenced} were called harmful; {counts:?}; treated against left alone {difference:?}");
     let all: usize = counts.values().sum();
     assert!(counts.get(&Finding::Helped).copied().unwrap_or_default() * 20 <= all, "praised in at most 5 %: {counts:?}");
-    assert_ne!(difference.finding, Finding::Helped, "{difference:?}");
+    assert_eq!(difference.finding, Finding::NoEffect, "{difference:?}");
+    assert!(counts.get(&Finding::Harmed).copied().unwrap_or_default() * 20 <= all, "blamed in at most 5 %: {counts:?}");
 }
 
 #[test]

@@ -55,6 +55,8 @@ pub struct NaturalCourse {
     pub odds: f64,
     /// The value that the series has when the symptom is gone.
     pub level: f64,
+    /// The value that it has while the symptom is there.
+    pub lasting: f64,
     /// The value that parts symptom from health: the claim's threshold.
     pub threshold: f64,
 }

@@ -112,13 +112,15 @@ fn help_on_one_day_is_one_day() {
 fn one_harm_costs_a_rung_and_what_was_shown() {
     let (settings, mut standing) = (from_suggest(), at_level(AUTO));
     advance(&mut standing, &seen(help(), 0.9), AUTO, &settings, at_hour(1));
-    // By certainty, though the finding says otherwise.
-    let sly = Shown::Score { finding: Finding::Helped, p_harmed: 0.96 };
-    let step = advance(&mut standing, &seen(sly, 0.9), AUTO, &settings, at_hour(2)).unwrap();
+    let sure = Shown::Score { finding: Finding::Harmed, p_harmed: 0.96 };
+    let step = advance(&mut standing, &seen(sure, 0.9), AUTO, &settings, at_hour(2)).unwrap();
     assert_eq!((step.to, step.cause, standing.helped_since.count()), (Autonomy::Veto, MoveCause::Harmed, 0));
     assert!(step.evidence.contains("0.96") && step.evidence.contains("0.95"), "{}", step.evidence);
-    let unsure = Shown::Score { finding: Finding::Inconclusive, p_harmed: 0.94 };
-    assert_eq!(advance(&mut standing, &seen(unsure, 0.9), AUTO, &settings, at_hour(3)), None);
+    // Neither the word without the certainty nor the chance without the word is enough.
+    for unsure in [(Finding::Inconclusive, 0.96), (Finding::Harmed, 0.94)] {
+        let unsure = Shown::Score { finding: unsure.0, p_harmed: unsure.1 };
+        assert_eq!(advance(&mut standing, &seen(unsure, 0.9), AUTO, &settings, at_hour(3)), None);
+    }
     for expected in [Autonomy::Suggest, Autonomy::Shadow] {
         assert_eq!(advance(&mut standing, &seen(harm(), 0.9), AUTO, &settings, at_hour(4)).unwrap().to, expected);
     }
@@ -309,7 +311,7 @@ fn play(class: Class, settings: &EarnedSettings, story: &[Line], mut each: impl 
 }
 
 fn harms(entry: &Entry, settings: &EarnedSettings) -> bool {
-    matches!(entry.evidence.shown, Shown::Score { finding, p_harmed } if finding == Finding::Harmed || p_harmed >= settings.harm_certainty)
+    matches!(entry.evidence.shown, Shown::Score { finding, p_harmed } if finding == Finding::Harmed && p_harmed >= settings.harm_certainty)
 }
 
 /// The level before line `i`, from the steps alone.

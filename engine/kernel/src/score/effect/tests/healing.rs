@@ -37,7 +37,7 @@ fn by_itself(chance: &mut Chance) -> f64 {
 }
 
 fn known(odds: f64) -> Option<NaturalCourse> {
-    Some(NaturalCourse { odds, level: 0.0, threshold: 2.0 })
+    Some(NaturalCourse { odds, level: 0.0, lasting: 4.0, threshold: 2.0 })
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn odds_that_the_forecast_already_holds_change_nothing() {
     let target: Vec<(f64, f64)> = (-240..=32).map(|minute| (60.0 * f64::from(minute), chance.normal())).collect();
     let plain = estimate(&question(&target)).unwrap();
     // White noise about zero is surely below five by itself; whatever the odds say, there is nothing to add.
-    let natural = Some(NaturalCourse { odds: 0.9, level: -3.0, threshold: 5.0 });
+    let natural = Some(NaturalCourse { odds: 0.9, level: -3.0, lasting: 0.0, threshold: 5.0 });
     let told = estimate(&Question { natural, ..question(&target) }).unwrap();
     assert_eq!(plain, told);
 }

@@ -56,22 +56,22 @@ proptest! {
 
     #[test]
     fn another_unit_scales_everything_but_chances(seed in any::<u64>(), effect in -3.0..3.0f64, factor in 1e-3..1e3f64) {
-        let natural = NaturalCourse { odds: 0.7, level: -2.0, threshold: -1.0 };
+        let natural = NaturalCourse { odds: 0.7, level: -2.0, lasting: 0.5, threshold: -1.0 };
         let (target, control) = (series(seed, effect), series(seed ^ 1, 0.0));
         let base = estimate(&Question { controls: &[&control], natural: Some(natural), ..question(&target) }).unwrap();
         let scaled = changed(&target, |value| value * factor);
-        let natural = NaturalCourse { odds: 0.7, level: -2.0 * factor, threshold: -factor };
+        let natural = NaturalCourse { odds: 0.7, level: -2.0 * factor, lasting: 0.5 * factor, threshold: -factor };
         let asked = Question { controls: &[&control], natural: Some(natural), matters: 0.2 * factor, ..question(&scaled) };
         prop_assert!(follows(&base, &estimate(&asked).unwrap(), factor, 0.0));
     }
 
     #[test]
     fn the_other_way_up_is_the_mirror_image(seed in any::<u64>(), effect in -3.0..3.0f64) {
-        let natural = NaturalCourse { odds: 0.7, level: -2.0, threshold: -1.0 };
+        let natural = NaturalCourse { odds: 0.7, level: -2.0, lasting: 0.5, threshold: -1.0 };
         let (target, control) = (series(seed, effect), series(seed ^ 1, 0.0));
         let base = estimate(&Question { controls: &[&control], natural: Some(natural), ..question(&target) }).unwrap();
         let (turned, other) = (changed(&target, |value| -value), changed(&control, |value| -value));
-        let natural = NaturalCourse { odds: 0.7, level: 2.0, threshold: 1.0 };
+        let natural = NaturalCourse { odds: 0.7, level: 2.0, lasting: -0.5, threshold: 1.0 };
         let asked = Question { controls: &[&other], natural: Some(natural), better: Better::Up, ..question(&turned) };
         let mirror = estimate(&asked).unwrap();
         prop_assert!(follows(&base, &mirror, -1.0, 0.0), "{base:?} {mirror:?}");
@@ -104,7 +104,7 @@ proptest! {
             target.sort_by(|left, right| left.0.total_cmp(&right.0));
             control.sort_by(|left, right| left.0.total_cmp(&right.0));
         }
-        let natural = natural.map(|(odds, level, threshold)| NaturalCourse { odds, level, threshold });
+        let natural = natural.map(|(odds, level, threshold)| NaturalCourse { odds, level, lasting: threshold + (threshold - level), threshold });
         let asked = Question { controls: &[&control, &target], from, to: from + judged, matters, natural, ..question(&target) };
         match estimate(&asked) {
             Err(gap) => prop_assert!(!gap.to_string().is_empty()),
