@@ -67,10 +67,17 @@ pub struct Kernel {
     stats: Stats,
     /// The newest answer to which series a metric has, for scores that are due together: the event, the metric, the series.
     siblings: std::cell::RefCell<Option<Siblings>>,
+    /// The newest odds of going by itself, for scores that are due together.
+    odds: std::cell::RefCell<Option<Odds>>,
+    /// How many responses were measured in which event.
+    fitted: std::cell::Cell<(u64, u32)>,
 }
 
 /// The event in which it was looked up, the metric, and its first series.
 type Siblings = (u64, String, std::sync::Arc<Vec<scoring::Candidate>>);
+
+/// The event in which they were reckoned, for which policy, how long it had lasted, and within what.
+type Odds = (u64, homeostat_model::PolicyId, homeostat_model::Span, homeostat_model::Span, homeostat_model::Natural);
 
 /// What a timer is for.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -122,6 +129,8 @@ impl Kernel {
             run_wakes: BTreeMap::new(),
             stats: Stats::default(),
             siblings: Default::default(),
+            odds: Default::default(),
+            fitted: Default::default(),
         }
     }
 

@@ -7,7 +7,12 @@
 use super::{Kernel, Timer};
 use crate::arbiter::Consent;
 use crate::ledger::{ActionState, Phase, symptom_of};
-use homeostat_model::{ActionId, DrillEnd, NoticeKind, Origin, PolicyId, Proposal, Record, Span, Time, Verdict};
+use homeostat_model::{ActionId, Autonomy, ClaimSubject, DrillEnd, NoticeKind, Origin, PolicyId, Proposal, Record, Span, Time, Verdict};
+
+/// A drill that was held by a guard is wished again after this long.
+const HELD_AGAIN: Span = Span::from_hours(24);
+/// How long a drill may take whose policy no longer says.
+const DRILL_WITHIN: Span = Span::from_mins(10);
 
 impl Kernel {
     /// Makes the fault of a policy's drill, if the guards let it pass. `by` is the person who ordered it, if one did.
@@ -34,7 +39,8 @@ impl Kernel {
             claim: None,
             cooldown: Span::ZERO,
             settle: Some(Span::ZERO),
-            autonomy: found.autonomy,
+            // Without a person's word it is asked for until the policy has passed a drill: nobody else would be there for the answer.
+            autonomy: if by.is_none() && self.owes_drill(policy) { found.autonomy.min(Autonomy::Suggest) } else { found.autonomy },
             alternatives: Vec::new(),
         };
         let symptom = symptom_of(&proposal);
@@ -55,8 +61,8 @@ impl Kernel {
     pub(super) fn drill_sent(&mut self, id: ActionId) {
         let Some(state) = self.ledger.action(id) else { return };
         let Origin::Drill(policy) = &state.proposal.origin else { return };
-        let Some(drill) = self.policies.get(policy).and_then(|policy| policy.drill.as_ref()) else { return };
-        self.timers.insert((self.now + drill.within, Timer::Drill(id)));
+        let within = self.policies.get(policy).and_then(|policy| policy.drill.as_ref()).map_or(DRILL_WITHIN, |drill| drill.within);
+        self.timers.insert((self.now + within, Timer::Drill(id)));
     }
 
     /// After a start: drills that were under way.
@@ -78,6 +84,13 @@ impl Kernel {
     pub(super) fn drill_due(&mut self, fault: ActionId) {
         let Some(state) = self.ledger.action(fault) else { return };
         let Origin::Drill(policy) = state.proposal.origin.clone() else { return };
+        // After a start the rules come later, and what is left of its time is still its own.
+        let within = self.policies.get(&policy).and_then(|policy| policy.drill.as_ref()).map_or(DRILL_WITHIN, |drill| drill.within);
+        let ends = state.sent_at.map_or(self.now, |at| at + within);
+        if !self.has_rules() || ends > self.now {
+            self.timers.insert((ends.max(self.now + Span::from_mins(1)), Timer::Drill(fault)));
+            return;
+        }
         if self.ledger.trust().drill(&policy).and_then(|drill| drill.fault) == Some(fault) {
             self.end_drill(&policy, fault, true);
         }
@@ -89,15 +102,21 @@ impl Kernel {
         let (began, target, phase) = (made.sent_at.unwrap_or(made.ruled_at), made.proposal.target.clone(), made.phase);
         let answers: Vec<&ActionState> =
             self.ledger.actions().filter(|state| state.proposal.origin.policy() == Some(policy) && state.moved_at >= began).collect();
-        let held = |state: &&&ActionState| state.judgement.as_ref().and_then(|judgement| judgement.held) == Some(true);
-        let right = answers.iter().find(|state| sent_after(state, began) && held(state));
+        // A message that was delivered mends nothing, and another target's trouble is another matter.
+        let held = |state: &&&ActionState| {
+            let claim = state.proposal.claim.as_ref().map(|claim| &claim.subject);
+            let by_the_world = claim.is_some_and(|subject| *subject != ClaimSubject::Delivered);
+            by_the_world && state.judgement.as_ref().and_then(|judgement| judgement.held) == Some(true)
+        };
+        let of_fault = |state: &&&ActionState| state.symptom_since.is_some_and(|since| since >= began);
+        let right = answers.iter().find(|state| sent_after(state, began) && of_fault(state) && held(state));
         let (passed, answer, text) = match right {
             Some(state) => {
                 let took = state.moved_at.since(began);
                 (Some(true), Some(state.id), format!("seen, answered by {}, and its claim came true, {took} after the fault", state.id))
             }
             None if !is_over => return,
-            None if phase != Phase::Done && !phase.is_running() => (None, None, format!("the fault could not be made: {}", phase.name())),
+            None if matches!(phase, Phase::NotDone { .. }) => (None, None, format!("the fault could not be made: {}", phase.name())),
             None => {
                 let (answer, text) = failing(&answers, began);
                 (Some(false), answer, text)
@@ -127,7 +146,8 @@ impl Kernel {
             let state = self.ledger.trust().drill(&policy.id);
             let last = state.and_then(|state| state.tried_at);
             // It is held again before the last pass has run out: at nine tenths of its time, so that a missed day costs nothing.
-            last.is_none_or(|last| self.now.since(last) >= drill.every.times(0.9))
+            let held = state.and_then(|state| state.held_at).is_some_and(|at| self.now.since(at) < HELD_AGAIN);
+            !held && last.is_none_or(|last| self.now.since(last) >= drill.every.times(0.9))
         });
         if let Some(policy) = due.map(|policy| policy.id.clone()) {
             drop(self.drill(&policy, None));

@@ -32,7 +32,7 @@ impl Kernel {
     }
 
     /// Whether a policy needs a drill and has passed none of late.
-    fn owes_drill(&self, policy: &PolicyId) -> bool {
+    pub(super) fn owes_drill(&self, policy: &PolicyId) -> bool {
         let Some(drill) = self.policies.get(policy).and_then(|policy| policy.drill.as_ref()) else { return false };
         let passed = self.ledger.trust().drill(policy).and_then(|state| state.passed_at);
         passed.is_none_or(|at| self.now.since(at) > drill.every)
@@ -85,7 +85,8 @@ impl Kernel {
         };
         let minutes = usual * (wrong * hard_to_take_back / usual).ln();
         let wait = if minutes.is_finite() { Span::from_millis((minutes * 60_000.0) as i64) } else { VETO_MIN };
-        wait.max(VETO_MIN).min(settings.approval_ttl.max(VETO_MIN))
+        // What a person has set is the least: experience only lengthens it.
+        wait.max(settings.veto_wait).max(VETO_MIN).min(settings.approval_ttl.max(settings.veto_wait))
     }
 
     /// The first wish of its kind: where it begins, if that is below what its author allows.

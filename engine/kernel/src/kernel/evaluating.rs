@@ -117,8 +117,12 @@ impl Kernel {
 
     /// Removes a unit and closes what it had wished.
     pub(super) fn drop_unit(&mut self, policy: &PolicyId, key: &SubjectKey) {
+        self.drop_unit_for(policy, key, "its target is gone");
+    }
+
+    fn drop_unit_for(&mut self, policy: &PolicyId, key: &SubjectKey, why: &str) {
         if let Some(unit) = self.take_unit(policy, key) {
-            self.close_open((policy.as_str().to_owned(), unit.traits.symptom), &BTreeSet::new(), "its target is gone");
+            self.close_open((policy.as_str().to_owned(), unit.traits.symptom), &BTreeSet::new(), why);
         }
     }
 
@@ -370,8 +374,10 @@ impl Kernel {
         let woken: Vec<PolicyId> = self.policies.values().filter(wakes).filter(asked).map(|policy| policy.id.clone()).collect();
         let subject_key = SubjectKey::Alert(alert.fingerprint.clone());
         for policy in &woken {
-            // A new status or a new start is a new subject: the old one's wishes are closed.
-            self.drop_unit(policy, &subject_key);
+            // A new status or a new start is a new subject: the old one's wishes are closed. One that has ended went by itself, as far as
+            // nothing was done about it.
+            let why = if alert.status == Resolved { crate::ledger::GONE } else { "its target is gone" };
+            self.drop_unit_for(policy, &subject_key, why);
             let ending = if alert.status == Resolved { "/resolved" } else { "" };
             let traits = Traits {
                 origin: Origin::Alert(policy.clone(), alert.fingerprint.clone()),

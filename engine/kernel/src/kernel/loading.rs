@@ -36,12 +36,13 @@ impl Kernel {
         self.arbiter = self.arbiter.renewed(verbs, rules.arbiter, rules.topology);
         self.playbooks = playbooks;
         let changed = self.replace_policies(compiled);
-        self.remark(&changed);
         let policies: Vec<_> = self.policies.values().map(|policy| (policy.id.clone(), policy.digest.clone())).collect();
         let verbs: Vec<_> = self.arbiter.specs().values().map(|spec| (spec.verb.clone(), self.verb_digest(spec))).collect();
         let steps = self.steps_by_change(&policies, &verbs);
         self.note(Note::PoliciesLoaded { policies, verbs });
         steps.into_iter().for_each(|step| self.take_step(Some(step)));
+        // Only now: what a changed policy wishes at once has the autonomy of its new text.
+        self.remark(&changed);
         self.arm_upkeep();
         self.protect_inputs();
         self.stir_all();
@@ -63,6 +64,11 @@ impl Kernel {
             errors.extend(problems);
         }
         sound
+    }
+
+    /// Whether a rule set was taken in since the start.
+    pub(super) fn has_rules(&self) -> bool {
+        self.arbiter.verb(&homeostat_model::playbook::APPROVE.into()).is_some()
     }
 
     /// How a verb does it, as a digest: its actuator's word on it, or its playbook's text. What was learned of another digest is forgotten.

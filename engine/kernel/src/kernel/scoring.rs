@@ -25,6 +25,8 @@ const BEFORE_MAX: Span = Span::from_hours(24);
 const CONTROLS_MAX: usize = 4;
 /// Samples before the sending that say what the symptom looks like.
 const NEWEST: usize = 3;
+/// Responses that are measured in one event: each costs as much as a score.
+const FITS_MAX: u32 = 16;
 /// Siblings that are looked at to find them.
 const CANDIDATES_MAX: usize = 64;
 /// Samples after the action without which nothing is told, if they can still come.
@@ -70,6 +72,11 @@ impl Kernel {
         let Some(state) = self.ledger.action(id) else { return };
         if state.score.is_some() {
             return;
+        }
+        // After a start the rules come later; what decides the score must not be the defaults. And a second attempt has a claim of its own.
+        let not_before = state.claim_due().filter(|due| *due > self.now);
+        if let Some(later) = not_before.or_else(|| (!self.has_rules()).then(|| self.now + Span::from_mins(1))) {
+            return self.score_at(id, later);
         }
         match state.phase {
             Phase::Done => {}
@@ -172,9 +179,17 @@ impl Kernel {
             // true is an answer too, however little is known of what would have come by itself.
             let came_true = state.judgement.as_ref().is_some_and(|judgement| judgement.held == Some(true));
             let moved = came_true || main.as_ref().is_ok_and(|effect| matches!(effect.finding, Finding::Helped | Finding::Harmed));
-            let response = moved.then(|| response_of(&track, threshold)).flatten();
+            let response = (moved && self.may_fit()).then(|| response_of(&track, threshold)).flatten();
             told(main, side_effects, natural, response, &target)
         })
+    }
+
+    /// Whether one more response may be measured in this event. Few are remembered, so that many at once teach no more than some.
+    fn may_fit(&self) -> bool {
+        let (event, count) = self.fitted.get();
+        let count = if event == self.stats.events { count + 1 } else { 1 };
+        self.fitted.set((self.stats.events, count));
+        count <= FITS_MAX
     }
 
     /// When something else was done to the same target, after the sending.
@@ -194,8 +209,15 @@ impl Kernel {
     /// What such a symptom does when nobody acts.
     fn natural(&self, state: &ActionState, sent_at: Time, within: Span) -> Option<Natural> {
         let policy = state.proposal.origin.policy()?;
-        let began = state.symptom_since.unwrap_or(state.ruled_at);
-        Some(self.ledger.trust().recovery(policy).odds(sent_at.since(began), within))
+        let lasted = sent_at.since(state.symptom_since.unwrap_or(state.ruled_at));
+        if let Some((event, of, known, until, natural)) = self.odds.borrow().as_ref()
+            && (*event, of, *known, *until) == (self.stats.events, policy, lasted, within)
+        {
+            return Some(*natural);
+        }
+        let natural = self.ledger.trust().recovery(policy).odds(lasted, within);
+        self.odds.replace(Some((self.stats.events, policy.clone(), lasted, within, natural)));
+        Some(natural)
     }
 
     /// Siblings of a series: the same metric of other things to which nothing was done.

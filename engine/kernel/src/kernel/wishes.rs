@@ -231,6 +231,7 @@ impl Kernel {
             self.record(Record::Act { action: admitted.action().clone(), attempt });
             self.stats.acts += 1;
             self.watch_claim(id);
+            self.drill_sent(id);
             self.begin_own(id);
             return;
         }
@@ -300,8 +301,9 @@ impl Kernel {
             return;
         }
         let proposal = state.proposal.clone();
-        let veto_only =
-            self.autonomy_of(&proposal) == Autonomy::Veto && state.ruling.decided_by().is_some_and(|reason| reason.guard == "autonomy");
+        // Both as it was asked and as it is now: a question that said "silence is a no" keeps its word.
+        let asked_as_veto = |reason: &Reason| reason.guard == "autonomy" && reason.text.contains("allows `veto`");
+        let veto_only = self.autonomy_of(&proposal) == Autonomy::Veto && state.ruling.decided_by().is_some_and(asked_as_veto);
         if veto_only {
             self.consent(id, Consent::NotVetoed);
         } else {

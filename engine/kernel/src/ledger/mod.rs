@@ -351,12 +351,12 @@ impl Ledger {
             Outcome::NotDone(fault) if fault.code == FaultCode::NeverStarted && state.attempts < ATTEMPTS_MAX => {
                 // Nothing left the machine: it neither cools down, nor settles, nor counts. What never starts however often it is
                 // tried is a failure like any other, or it would be tried for ever.
-                self.cooldowns.remove(&key);
+                self.cooldowns.retain(|other, (until, _)| *other != key || *until == Time::MAX);
                 self.unsend(id);
             }
             Outcome::NotDone(_) => {
                 let wait = cooldown.times(FAILED_COOLDOWN_SHARE).max(FAILED_COOLDOWN_MIN).min(cooldown.max(FAILED_COOLDOWN_MIN));
-                self.cooldowns.insert(key, (at + wait, format!("{id} failed; next attempt after {wait}")));
+                self.cool_down(key, (at + wait, format!("{id} failed; next attempt after {wait}")));
             }
             Outcome::Done(_) | Outcome::Unknown(_) => {}
         }
@@ -406,7 +406,7 @@ impl Ledger {
                 if refused {
                     let symptom = symptom_of(&proposal);
                     let until = if never { Time::MAX } else { at + proposal.cooldown };
-                    self.cooldowns.insert((symptom.0, symptom.1, proposal.verb), (until, format!("{id}: {why}")));
+                    self.cool_down((symptom.0, symptom.1, proposal.verb), (until, format!("{id}: {why}")));
                 }
             }
             Record::Judged { judgement, .. } => {
@@ -465,10 +465,17 @@ impl Ledger {
         state.say(at, format!("{}{decided}", ruling.verdict.name()));
     }
 
+    /// Sets a cooldown. What a person has refused for good stays so.
+    fn cool_down(&mut self, key: (String, String, Verb), until: (Time, String)) {
+        if self.cooldowns.get(&key).is_none_or(|(known, _)| *known < Time::MAX) {
+            self.cooldowns.insert(key, until);
+        }
+    }
+
     fn sent(&mut self, at: Time, id: ActionId, proposal: &Proposal, class: Class) {
         let symptom = symptom_of(proposal);
         let key = (symptom.0.clone(), symptom.1.clone(), proposal.verb.clone());
-        self.cooldowns.insert(key, (at + proposal.cooldown, format!("{id} was sent at most {} ago", proposal.cooldown)));
+        self.cool_down(key, (at + proposal.cooldown, format!("{id} was sent at most {} ago", proposal.cooldown)));
         if class > Class::Notify {
             push_time(self.attempts.entry(symptom).or_default(), at);
             let settle = proposal.settle.unwrap_or_default();

@@ -62,8 +62,10 @@ pub struct ScoredLine {
 pub struct DrillState {
     /// The fault of the drill that is under way.
     pub fault: Option<ActionId>,
-    /// When one was last begun or tried.
+    /// When one was last begun, or refused by a person.
     pub tried_at: Option<Time>,
+    /// When one was last wished, and perhaps only held.
+    pub held_at: Option<Time>,
     /// When one was last passed.
     pub passed_at: Option<Time>,
     /// How the last one ended.
@@ -327,7 +329,9 @@ impl Trust {
 
     fn ruled(&mut self, at: Time, state: &ActionState) {
         if let Origin::Drill(policy) = &state.proposal.origin {
-            self.drills.entry(policy.clone()).or_default().tried_at = Some(at);
+            let drill = self.drills.entry(policy.clone()).or_default();
+            // What was only held is tried again in a day; what was sent or refused, in its rhythm.
+            drill.held_at = Some(at);
         }
         if state.proposal.origin.policy().is_none() {
             return;
@@ -341,7 +345,8 @@ impl Trust {
 
     fn sent(&mut self, at: Time, state: &ActionState) {
         if let Origin::Drill(policy) = &state.proposal.origin {
-            self.drills.entry(policy.clone()).or_default().fault = Some(state.id);
+            let drill = self.drills.entry(policy.clone()).or_default();
+            (drill.fault, drill.tried_at) = (Some(state.id), Some(at));
         }
         let Some(policy) = state.proposal.origin.policy() else { return };
         if state.action.as_ref().is_none_or(|action| action.class == Class::Notify) {
@@ -386,7 +391,13 @@ impl Trust {
             }
         }
         if let Origin::Drill(policy) = &state.proposal.origin {
-            self.drills.entry(policy.clone()).or_default().fault = None;
+            let drill = self.drills.entry(policy.clone()).or_default();
+            if matches!(closing, Closing::Refused | Closing::Never | Closing::Expired) {
+                drill.tried_at = Some(at);
+            }
+            if drill.fault == Some(state.id) && closing != Closing::Unresolved {
+                drill.fault = None;
+            }
         }
         let Some(policy) = state.proposal.origin.policy() else { return };
         let symptom = symptom_of(&state.proposal);
@@ -421,7 +432,8 @@ impl Trust {
         if let Some(ladder) = &ladder {
             let merit = bounded(&mut self.merits, ladder, || Belief::new(&version, half_life));
             merit.note_score(score, at);
-            let evidence = score_evidence(score, merit, at);
+            // What is noted asks for no bound; the step that needs one was decided before.
+            let evidence = Evidence { shown: Shown::Score { finding: score.finding, p_harmed: score.p_harmed }, lower_bound: 0.0 };
             let ceiling = self.settings.ceiling(ladder.class, state.proposal.autonomy);
             let earned = &self.settings.earned;
             let standing = bounded(&mut self.standings, ladder, || Standing::begin(ladder.class, ceiling, earned, at));

@@ -228,3 +228,59 @@ fn a_drill_that_nobody_answers_fails_aloud() {
     assert!(said.contains(&"announce the drill of fix failed".to_owned()), "{said:?}");
     assert!(lab.entries.iter().any(|(_, body)| matches!(body, homeostat_model::EntryBody::Effect(Record::Drilled(_)))));
 }
+
+#[test]
+fn an_alert_that_ends_by_itself_went_by_itself() {
+    let mend = r#"fn policy() { #{ on_alert: alerts("{severity='critical'}"), autonomy: "suggest", cooldown: "1m" } }
+fn on_alert(a) { if a.status == "firing" { propose(act("exec.restart", "node/a", #{})).because("it is on").claim(a.resolved().within("10m")) } }"#;
+    let mut lab = Lab::new(easy(), &[("mend", mend)]);
+    let said = lab.alert(10, homeostat_model::AlertStatus::Firing, 5);
+    assert!(said.iter().any(|text| text.contains("awaiting_approval")), "{said:?}");
+    lab.alert(400, homeostat_model::AlertStatus::Resolved, 5);
+    let recovery = lab.kernel.ledger().trust().recovery(&"mend".into());
+    assert_eq!((recovery.healed(), recovery.episodes().len()), (1, 1), "nobody did anything, and it went");
+}
+
+#[test]
+fn a_score_that_was_due_while_the_engine_was_down_waits_for_the_rules() {
+    let fix = remedy("exec.restart", "cooldown: \"1m\"");
+    let mut lab = Lab::new(easy(), &[("fix", &fix)]);
+    lab.observe_all(15..=3_600, GOOD);
+    lab.observe(3_615, BAD);
+    lab.done(3_616, 1);
+    lab.observe(3_630, GOOD);
+    // Due at 3,915; the engine is away from 3,640 to 5,000, and knows nothing of any settings when it starts.
+    let (mut lab, said) = lab.restarted(lab.entries.len(), 5_000, rules(easy(), &[("fix", &fix)]));
+    let loaded = said.iter().position(|text| text.starts_with("loaded")).expect("the rules are loaded");
+    assert!(!said[..loaded].iter().any(|text| text.contains(" scored ")), "{said:?}");
+    let said = lab.tick(5_061);
+    assert!(said.iter().any(|text| text.starts_with("a1 scored")), "{said:?}");
+}
+
+#[test]
+fn a_message_that_was_delivered_passes_no_drill() {
+    let tell = r#"fn policy() { #{ for_each: series("bad"), autonomy: "auto", every: "15s", drill: #{ fault: act("exec.reboot", "node/a", #{}), within: "10m" } } }
+fn evaluate(s) { if s.last() > 0 { propose(notify("bad", "it is bad")).because("it is bad") } }"#;
+    let mut lab = Lab::new(easy(), &[("tell", tell)]);
+    lab.observe(15, GOOD);
+    lab.order(20, Command::Drill { policy: "tell".into() });
+    lab.done(21, 1);
+    lab.observe(30, BAD);
+    let told = lab.kernel.ledger().next_action().0 - 1;
+    let said = lab.done(31, told);
+    assert!(!said.iter().any(|text| text.starts_with("drilled")), "{said:?}");
+    let said = lab.observe_all(45..=700, BAD);
+    assert!(said.iter().any(|text| text.starts_with("drilled tell Some(false)")), "{said:?}");
+}
+
+#[test]
+fn a_word_for_good_outlives_what_is_said_of_another_plan() {
+    let two = r#"fn policy() { #{ for_each: series("bad"), autonomy: "suggest", cooldown: "1m", every: "15s" } }
+fn evaluate(s) { if s.last() > 0 { for how in ["a", "b"] { propose(act("exec.restart", "node/" + s.node, #{ how: how })).because("it is bad").claim(s.below(1).within("5m")) } } }"#;
+    let mut lab = Lab::new(earning(), &[("fix", two)]);
+    lab.observe(15, BAD);
+    lab.order(20, Command::Never { action: ActionId(1) });
+    lab.order(21, Command::Deny { action: ActionId(2) });
+    let said = lab.observe_all(30..=7_200, BAD);
+    assert!(!said.iter().any(|text| text.contains("awaiting_approval")), "{said:?}");
+}
