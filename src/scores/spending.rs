@@ -12,8 +12,6 @@ use std::collections::BTreeSet;
 
 /// Joules in a kilowatt hour.
 pub const JOULES_PER_KWH: f64 = 3_600_000.0;
-/// Rhythms on one target after which it is locked, as the guard `opposite` has it.
-const TRIPS_MAX: usize = 3;
 /// Locks in one answer.
 const LOCKS_MAX: usize = 500;
 
@@ -204,7 +202,7 @@ pub(crate) fn locks(ledger: &Ledger, rules: &Rules, at: Time) -> Vec<LockLine> {
                 kind: "rhythm".into(),
                 about: target.to_string(),
                 since: *since,
-                is_locked: trips.len() >= TRIPS_MAX,
+                is_locked: homeostat_kernel::ledger::is_locked(&trips.iter().map(|(at, _)| *at).collect::<Vec<_>>()),
                 why: format!("{} ({} times)", trip.text, trips.len()),
                 unlock: format!("homeostat unlock '{target}'"),
             })

@@ -14,7 +14,9 @@ pub use alerts::KnownAlert;
 pub use phase::Phase;
 pub use runs::{Reverting, Run, StepPhase};
 pub use spent::{Spent, cost_of, spending_of};
-pub use trust::{DrillState, GONE, OpenEpisode, SCORES_MAX, ScoredLine, Trust, drill_shown, keys_of, score_evidence};
+pub use trust::{
+    DrillState, GONE, OpenEpisode, SCORES_MAX, ScoredLine, TRIPS_WITHIN, Trust, drill_shown, is_locked, keys_of, score_evidence,
+};
 
 use crate::score::books::Books;
 use alerts::Alerts;

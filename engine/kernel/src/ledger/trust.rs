@@ -11,7 +11,7 @@ use crate::score::ladder::{self, BOUND_LEVEL, Evidence, Shown, Standing, Step};
 use crate::score::recovery::Recovery;
 use homeostat_model::{
     ActionId, ArbiterSettings, Autonomy, BeliefKey, Claim, ClaimSubject, Class, Closing, DrillEnd, EarnedSettings, LadderKey, MoveCause,
-    Note, Origin, PolicyId, Record, RuleSet, Score, Target, Time, Trip, Verb, Verdict,
+    Note, Origin, PolicyId, Record, RuleSet, Score, Span, Target, Time, Trip, Verb, Verdict,
 };
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -24,6 +24,10 @@ const EPISODES_MAX: usize = 20_000;
 pub const SCORES_MAX: usize = 5_000;
 /// Steps and drills kept for tables and the digest.
 const MOVES_MAX: usize = 1_000;
+/// Rhythms on one target that lock it …
+pub const TRIPS_MAX: usize = 3;
+/// … within this span; older ones do not make a hold longer either.
+pub const TRIPS_WITHIN: Span = Span::from_hours(24);
 /// How a policy says that its symptom has gone.
 pub const GONE: &str = "the policy does not wish it any more";
 
@@ -470,10 +474,32 @@ pub fn score_evidence(score: &Score, merit: &Belief, at: Time) -> Evidence {
     Evidence { shown, lower_bound: merit.lower_bound(at, BOUND_LEVEL) }
 }
 
+/// Whether actions on a target that went round in circles at these moments wait for a person: three times within a day. Nothing is sent
+/// from then on, so it stays so until a person unlocks it; what happened once in a while months ago locks nothing.
+pub fn is_locked(trips: &[Time]) -> bool {
+    trips.windows(TRIPS_MAX).any(|times| times[TRIPS_MAX - 1].since(times[0]) <= TRIPS_WITHIN)
+}
+
 /// The entry of a key; where there is no room, the first one that is not it goes.
 fn bounded<'a, K: Ord + Clone, V>(map: &'a mut BTreeMap<K, V>, key: &K, new: impl FnOnce() -> V) -> &'a mut V {
     if map.len() >= KEYS_MAX && !map.contains_key(key) {
         map.pop_first();
     }
     map.entry(key.clone()).or_insert_with(new)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn three_rhythms_in_a_day_lock_and_three_in_a_year_do_not() {
+        let hours = |hours: &[i64]| hours.iter().map(|hour| Time(hour * 3_600_000)).collect::<Vec<_>>();
+        assert!(!is_locked(&[]) && !is_locked(&hours(&[1, 2])));
+        assert!(is_locked(&hours(&[1, 2, 25])));
+        assert!(!is_locked(&hours(&[1, 2, 26])) && !is_locked(&hours(&[1, 2_000, 5_000, 8_000])));
+        assert!(is_locked(&hours(&[1, 2_000, 2_001, 2_002])), "what was long ago does not hide it");
+        // It does not wear off.
+        assert!(is_locked(&hours(&[1, 2, 3, 9_000])));
+    }
 }

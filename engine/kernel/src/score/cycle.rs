@@ -1,6 +1,6 @@
 //! Limit cycles in what was done to one target: up and down, up and down, because the loop chases its own effect.
 //!
-//! Deliberately absent: which verbs are up and which are down, and holding anything back; the arbiter asks [`Breaker::state_at`]. An
+//! Deliberately absent: which verbs are up and which are down, and holding anything back, which is the guard `opposite`. An
 //! editor breaks this by loosening a threshold without the 30-day loads of the tests (every load swings now and then as regularly as
 //! a square wave, for a while), or by counting the swings of before a pause again after it.
 
@@ -21,11 +21,6 @@ const LIMIT_JITTER: f64 = 1.05;
 const HALF_SHARE_MIN: f64 = 0.14;
 /// Irregular swinging counts up to periods so many times as long as the longest that could trip.
 const OTHERS_TIMES: i64 = 3;
-/// The first pause, in periods; the second is `BACK_OFF` times as long.
-const PAUSE_PERIODS: f64 = 2.0;
-const BACK_OFF: f64 = 4.0;
-/// After so many quiet periods, what was before is forgotten.
-const QUIET_PERIODS: f64 = 10.0;
 
 /// One action on the target, as a direction: wake and scale-up are up, sleep and scale-down are down.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -173,78 +168,6 @@ impl Run {
     }
 }
 
-/// What a target's actions may do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Held {
-    /// Nothing is held back.
-    Free,
-    /// Held back for a while.
-    Held {
-        /// Until then.
-        until: Time,
-        /// Why.
-        text: String,
-    },
-    /// Held back until a person unlocks it.
-    Locked {
-        /// Why.
-        text: String,
-    },
-}
-
-/// What was done about the limit cycles of one target: a pause, a longer pause, a lock.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Breaker {
-    trips: u32,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    until: Option<Time>,
-    calm_from: Time,
-    text: String,
-}
-
-impl Breaker {
-    /// A limit cycle was seen. The first pauses for 2 periods, the second for 8, the third locks. After a pause and 10 quiet periods the
-    /// count begins anew. While actions are held back, what is seen is still the old cycle and counts nothing.
-    ///
-    /// After a pause, pass only swings sent after it to [`detect`].
-    pub fn trip(&mut self, at: Time, cycle: &Cycle) -> Held {
-        let held = self.state_at(at);
-        if held != Held::Free {
-            return held;
-        }
-        self.trips = if self.trips > 0 && at < self.calm_from { self.trips + 1 } else { 1 };
-        let pause = cycle.period.times(if self.trips == 1 { PAUSE_PERIODS } else { PAUSE_PERIODS * BACK_OFF });
-        self.until = Some(at + pause);
-        self.calm_from = at + pause + cycle.period.times(QUIET_PERIODS);
-        self.text = match self.trips {
-            1 => format!("{}; paused for {}", cycle.text, rounded(pause)),
-            2 => format!("{}; again after a pause, backing off for {}", cycle.text, rounded(pause)),
-            _ => format!("{}; for the third time, locked until a person unlocks it", cycle.text),
-        };
-        self.state_at(at)
-    }
-
-    /// What holds at a moment.
-    pub fn state_at(&self, now: Time) -> Held {
-        match (self.trips, self.until) {
-            (1 | 2, Some(until)) if now < until => Held::Held { until, text: self.text.clone() },
-            (0..=2, _) => Held::Free,
-            _ => Held::Locked { text: self.text.clone() },
-        }
-    }
-
-    /// When the last pause ends or ended, or a person unlocked it: swings of before are no evidence any more. `None`: never.
-    pub fn paused_until(&self) -> Option<Time> {
-        self.until
-    }
-
-    /// A person unlocks it, or ends a pause; all is forgotten but that swings up to now do not count.
-    pub fn unlock(&mut self, now: Time) {
-        *self = Breaker { until: Some(now), ..Breaker::default() };
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -377,30 +300,5 @@ mod tests {
         swings.extend((0..40).map(|turn| swing(later + 6.0 * f64::from(turn), last.up != (turn % 2 == 0))));
         let trips = (0..40).find(|turn| detect(&swings[..=160 + turn], Span::from_mins(1)).is_some());
         assert!(trips.is_some_and(|turn| (12..=13).contains(&turn)), "three periods and three more: {trips:?}");
-    }
-
-    #[test]
-    fn the_breaker_pauses_backs_off_and_locks() {
-        let cycle = Cycle { period: Span::from_mins(12), periods: 3, text: "up and down".into() };
-        let mut breaker = Breaker::default();
-        let start = Time(0) + Span::from_hours(9);
-        assert_eq!((breaker.state_at(start), breaker.paused_until()), (Held::Free, None));
-        let Held::Held { until, text } = breaker.trip(start, &cycle) else { panic!("a pause") };
-        assert_eq!((until, text.as_str()), (start + Span::from_mins(24), "up and down; paused for 24m"));
-        assert!(matches!(breaker.trip(until - Span(1), &cycle), Held::Held { until: same, .. } if same == until), "still the same one");
-        assert_eq!(breaker.state_at(until), Held::Free);
-        let again = until + Span::from_mins(119);
-        let Held::Held { until, .. } = breaker.trip(again, &cycle) else { panic!("a longer pause") };
-        assert_eq!(until, again + Span::from_mins(96));
-        let mut calm = breaker.clone();
-        assert_eq!(serde_json::from_str::<Breaker>(&serde_json::to_string(&breaker).unwrap()).unwrap(), breaker);
-        let Held::Locked { text } = breaker.trip(until + Span::from_mins(60), &cycle) else { panic!("a lock") };
-        assert!(text.ends_with("locked until a person unlocks it"), "{text}");
-        assert!(matches!(breaker.state_at(Time::MAX), Held::Locked { .. }));
-        breaker.unlock(until);
-        assert_eq!((breaker.state_at(until), breaker.paused_until()), (Held::Free, Some(until)));
-        // Ten quiet periods: the next one is a first one.
-        let quiet = until + Span::from_mins(120);
-        assert!(matches!(calm.trip(quiet, &cycle), Held::Held { until, .. } if until == quiet + Span::from_mins(24)));
     }
 }

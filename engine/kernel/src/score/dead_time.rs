@@ -6,7 +6,7 @@
 
 use homeostat_model::{Response, Span};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 /// So many samples are looked at: the newest before the action, the first after it.
 pub const SAMPLES_MAX: usize = 512;
@@ -16,8 +16,6 @@ pub const SAMPLES_MIN: usize = 3;
 pub const FITS_MAX: usize = 64;
 /// From so many fits on, something is offered.
 pub const FITS_MIN: usize = 5;
-/// So many pairs of verb and metric are remembered.
-pub const PAIRS_MAX: usize = 1024;
 const DEAD_TIMES: usize = 40;
 const LAGS: usize = 12;
 /// What is not explained at least by half is not learned from.
@@ -288,41 +286,6 @@ impl Learned {
     }
 }
 
-/// What was learned per verb and metric. Bounded: [`PAIRS_MAX`] pairs; what comes after that is counted, not learned.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Responses {
-    verbs: BTreeMap<String, BTreeMap<String, Learned>>,
-    refused: u64,
-}
-
-impl Responses {
-    /// One more answer of a metric to a verb.
-    pub fn learn(&mut self, verb: &str, metric: &str, fit: Fit) {
-        let pairs: usize = self.verbs.values().map(BTreeMap::len).sum();
-        if self.of(verb, metric).is_none() && pairs >= PAIRS_MAX {
-            self.refused += 1;
-            return;
-        }
-        self.verbs.entry(verb.to_owned()).or_default().entry(metric.to_owned()).or_default().learn(fit);
-    }
-
-    /// What is known of one pair.
-    pub fn of(&self, verb: &str, metric: &str) -> Option<&Learned> {
-        self.verbs.get(verb)?.get(metric)
-    }
-
-    /// All pairs, by verb and metric.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &str, &Learned)> {
-        self.verbs.iter().flat_map(|(verb, metrics)| metrics.iter().map(move |(metric, learned)| (verb.as_str(), metric.as_str(), learned)))
-    }
-
-    /// How many answers had no room.
-    pub fn refused(&self) -> u64 {
-        self.refused
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -430,11 +393,10 @@ mod tests {
 
     #[test]
     fn a_policy_that_is_faster_than_its_plant_is_told_so() {
-        let mut responses = Responses::default();
+        let mut learned = Learned::default();
         for boot in [44.0, 46.0, 48.0, 50.0, 52.0] {
-            responses.learn("power.wake", "node_up", booted(&mut Chance(7), 5.0, boot));
+            learned.learn(booted(&mut Chance(7), 5.0, boot));
         }
-        let learned = responses.of("power.wake", "node_up").unwrap();
         let offer = learned.offer().unwrap();
         assert!(offer.verify >= offer.settle && offer.cooldown >= offer.verify);
         let blind = learned.warns(Span::from_secs(15), Span::from_secs(30)).unwrap();
@@ -445,12 +407,8 @@ mod tests {
         assert!(learned.warns(Span::from_secs(55), Span::ZERO).is_some_and(|text| text.contains("before the answer is complete")));
         assert_eq!(learned.warns(Span::from_secs(15), offer.settle), None);
         assert_eq!(learned.warns(Span::from_mins(5), Span::ZERO), None);
-        assert_eq!(serde_json::from_str::<Responses>(&serde_json::to_string(&responses).unwrap()).unwrap(), responses);
+        assert_eq!(serde_json::from_str::<Learned>(&serde_json::to_string(&learned).unwrap()).unwrap(), learned);
         let one = booted(&mut Chance(1), 5.0, 48.0);
-        for index in 0..PAIRS_MAX + 5 {
-            responses.learn("power.wake", &format!("metric_{index}"), one);
-        }
-        assert_eq!((responses.iter().count(), responses.refused()), (PAIRS_MAX, 6));
         let mut many = Learned::default();
         (0..100).for_each(|_| many.learn(one));
         assert_eq!(many.summary().unwrap().fits, FITS_MAX as u32);

@@ -3,18 +3,13 @@
 //! held, longer each time, and then locked (`kernel/rhythm.rs` finds it).
 
 use super::{Case, Opinion};
-use crate::ledger::ActionState;
+use crate::ledger::{ActionState, TRIPS_WITHIN, is_locked};
 use homeostat_model::{Class, Span, Stance, Time, Verb};
 
-/// Rhythms found on one target until a person must look.
-const TRIPS_MAX: usize = 3;
 /// To and fro: so many of the two actions on one target …
 const TO_AND_FRO_MAX: usize = 6;
 /// … within this span, and a person decides.
 const TO_AND_FRO_WITHIN: Span = Span::from_hours(1);
-
-/// A rhythm is over when it was quiet for so many of its periods.
-const CALM_PERIODS: i64 = 10;
 
 /// Actions on this target went round in circles: the first time it waits two periods, then four, then a person must look. What brings
 /// back is never held: the loop comes to rest where nothing is missing.
@@ -26,14 +21,15 @@ fn rhythm(case: &Case<'_>) -> Option<Opinion> {
     let trips = case.ledger.trust().trips(&case.proposal.target).iter().filter(|(_, trip)| trip.verbs.0 == *verb || trip.verbs.1 == *verb);
     let trips: Vec<_> = trips.collect();
     let (last, trip) = trips.last()?;
-    if trips.len() >= TRIPS_MAX {
+    let times: Vec<Time> = trips.iter().map(|(at, _)| *at).collect();
+    if is_locked(&times) {
         let target = &case.proposal.target;
         let text = format!("{}, {} times: locked until a person runs `homeostat unlock '{target}'`", trip.text, trips.len());
         return Some(Opinion::hold(Time::MAX, text));
     }
-    let calm = *last + Span(trip.period.millis().saturating_mul(CALM_PERIODS));
-    let until = *last + Span(trip.period.millis().saturating_mul(2 * trips.len() as i64));
-    (case.now < until && case.now < calm).then(|| Opinion::hold(until, format!("{}: held for {} periods", trip.text, 2 * trips.len())))
+    let recent = times.iter().filter(|at| last.since(**at) <= TRIPS_WITHIN).count() as i64;
+    let until = *last + Span(trip.period.millis().saturating_mul(2 * recent));
+    (case.now < until).then(|| Opinion::hold(until, format!("{}: held for {} periods", trip.text, 2 * recent)))
 }
 
 pub(super) fn rule(case: &Case<'_>) -> Opinion {

@@ -172,7 +172,7 @@ fn what_cannot_be_taken_back_is_never_chosen_by_chance() {
 }
 
 #[test]
-fn a_veto_is_waited_for_by_what_is_known() {
+fn a_veto_of_which_nothing_is_known_waits_as_set_and_silence_is_the_yes() {
     let mut settings = easy();
     settings.autonomy.insert(Class::Reversible, Autonomy::Veto);
     let mut lab = Lab::new(settings, &[("fix", &remedy("exec.restart", "cooldown: \"1m\", every: \"15s\""))]);
@@ -182,10 +182,8 @@ fn a_veto_is_waited_for_by_what_is_known() {
         phase => panic!("{phase:?}"),
     };
     assert_eq!(by(&lab, 1), at(15) + Span::from_mins(5), "nothing is known: as the settings say");
-    // A score that says something, by hand: it helped.
-    let mut trusting = lab;
-    trusting.observe_all(30..=330, BAD);
-    assert_eq!(trusting.phase(1), "in_flight", "nobody stopped it in time");
+    lab.observe_all(30..=330, BAD);
+    assert_eq!(lab.phase(1), "in_flight", "nobody stopped it in time");
 }
 
 #[test]
