@@ -52,7 +52,7 @@ fn by_verb(verb: &str) -> Option<&'static str> {
 
 /// One suggestion, with what it rests on. `metric`: what the claim speaks of, and its good side. `every`: the middle time between two
 /// treatments.
-pub(super) fn fix(key: &BeliefKey, target: &Target, metric: Option<(&str, Relation)>, every: Option<&str>, newest: ActionId) -> String {
+pub(crate) fn fix(key: &BeliefKey, target: &Target, metric: Option<(&str, Relation)>, every: Option<&str>, newest: ActionId) -> String {
     let comes_back = every.map_or_else(String::new, |every| match metric {
         Some((metric, Relation::Above)) => format!("{metric} falls back within about {every}: "),
         Some((metric, Relation::Below)) => format!("{metric} grows back within about {every}: "),

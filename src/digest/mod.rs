@@ -5,7 +5,7 @@
 //! the figures suggest and says which. An editor breaks this by calling something healed because its claim held.
 
 pub mod delivery;
-mod fixes;
+pub(crate) mod fixes;
 mod html;
 mod markdown;
 
