@@ -2,9 +2,10 @@
 //!
 //! Reading order: `homeostat_model::reason` (the contract), [`shape`] (what an answer must look like), `wire` (one request and what its
 //! status means), `drive` (repair, repetitions, what was used up), the dialects ([`ollama`], [`openai`], [`anthropic`], [`perplexity`],
-//! [`langflow`], [`canned`]), [`budget`], [`chain`], [`config`]. Deliberately absent: briefs and redaction (the kernel builds both),
-//! proposals (the catalogue types them), tools, streaming, and any power: nothing here can act or approve. An editor breaks this crate
-//! by letting an unchecked text through as an answer, by telling a cloud what was not redacted, or by showing a credential.
+//! [`langflow`], [`canned`]), [`redact`] (what a cloud is told), [`budget`], [`chain`], [`config`]. Deliberately absent: briefs (the
+//! kernel builds them), proposals (the catalogue types them), tools, streaming, and any power: nothing here can act or approve. An
+//! editor breaks this crate by letting an unchecked text through as an answer, by telling a cloud what was not redacted, or by showing a
+//! credential.
 
 pub mod anthropic;
 pub mod budget;
@@ -16,6 +17,7 @@ pub mod langflow;
 pub mod ollama;
 pub mod openai;
 pub mod perplexity;
+pub mod redact;
 mod secret;
 pub mod shape;
 mod wire;
@@ -27,4 +29,5 @@ pub use budget::{Amount, BudgetConfig, Spent};
 pub use canned::Canned;
 pub use chain::{Answered, Asking, BreakerConfig, CacheConfig, Chain, ChainSettings, Clock, Counts, LeftOut, Member, Unanswered};
 pub use config::{Price, ReasonerConfig, ReasonersConfig};
+pub use redact::{Known, Redactor};
 pub use wire::BODY_BYTES_MAX;
