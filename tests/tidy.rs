@@ -71,6 +71,7 @@ fn crates_import_in_one_direction() {
         ("homeostat-sensors", &["homeostat-model"]),
         ("homeostat-actuators", &["homeostat-model"]),
         ("homeostat-reasoners", &["homeostat-model"]),
+        ("homeostat-channels", &["homeostat-model"]),
         ("homeostat-sim", &["homeostat-model", "homeostat-kernel"]),
         ("homeostat-authoring", &["homeostat-model", "homeostat-kernel", "homeostat-sim"]),
         ("homeostat-kube-face", &["homeostat-model"]),
@@ -83,6 +84,7 @@ fn crates_import_in_one_direction() {
                 "homeostat-sensors",
                 "homeostat-actuators",
                 "homeostat-reasoners",
+                "homeostat-channels",
                 "homeostat-authoring",
                 "homeostat-sim",
                 "homeostat-kube-face",
@@ -105,6 +107,29 @@ fn crates_import_in_one_direction() {
             assert!(wrong.is_empty(), "`{name}` imports {wrong:?}: no IO, no clock, no chance below engine/");
         }
     }
+}
+
+/// Where answers of people are taken. Nothing that thinks, and nothing that a model can call, may reach it.
+const APPROVERS: [&str; 3] = ["homeostat_channels", "crate::approvals", "Command::Approve"];
+/// What thinks, or is called by what thinks.
+const THINKERS: [&str; 7] =
+    ["reasoners/", "mcp/", "engine/kernel/src/reason", "src/reasoning", "src/cli/mcp", "src/http/agents", "src/http/proposing"];
+
+#[test]
+fn no_reasoner_reaches_an_approval() {
+    let metadata = MetadataCommand::new().manifest_path(root().join("Cargo.toml")).no_deps().exec().expect("cargo metadata runs");
+    let users = metadata.packages.iter().filter(|package| package.dependencies.iter().any(|d| d.name == "homeostat-channels"));
+    let users: Vec<&str> = users.map(|package| package.name.as_str()).collect();
+    assert!(users.iter().all(|name| *name == "homeostat"), "only the daemon may use `homeostat-channels`, and {users:?} do");
+    let thinkers: Vec<(String, String)> =
+        sources().into_iter().filter(|(path, _)| !is_test(path) && THINKERS.iter().any(|known| path.starts_with(known))).collect();
+    assert!(thinkers.iter().any(|(path, _)| path == "reasoners/src/chain.rs"), "the sources were found");
+    let reaching: Vec<&String> = thinkers
+        .iter()
+        .filter(|(_, text)| APPROVERS.iter().any(|word| without_tests(text).contains(word)))
+        .map(|(path, _)| path)
+        .collect();
+    assert!(reaching.is_empty(), "these think, and name one of {APPROVERS:?}: {reaching:?}");
 }
 
 #[test]
