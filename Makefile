@@ -2,7 +2,7 @@
 CARGO ?= cargo
 DATA ?= data
 
-.PHONY: demo run test test-real-api swarm bench lint tools deploy-lint
+.PHONY: demo run test test-real-api llama swarm bench lint tools deploy-lint
 
 demo: ## builds the daemon and shows it at work on a simulated homelab; needs nothing, leaves nothing behind
 	$(CARGO) run --release --bin homeostat -- demo
@@ -11,11 +11,14 @@ run: ## builds the daemon and lets it watch this machine
 	$(CARGO) run --release --bin homeostat -- run --data $(DATA)
 
 test: tools ## installs what the tests need, then runs all of them
-	$(CARGO) test --workspace
+	scripts/llama-server --if-possible $(CARGO) test --workspace
 	$(CARGO) test --profile quick -p homeostat-kernel -p homeostat-sim --features homeostat-sim/sabotage -- policy swarm
 
 test-real-api: ## the Kubernetes part against a real API server with the definitions of Kratix and Chaos Mesh; builds it first, once
 	scripts/real-api-server sh -c '$(CARGO) test -p homeostat-kube-face --test client -- flows twins --nocapture && $(CARGO) test -p homeostat-actuators --lib -- kube::tests::real --nocapture'
+
+llama: ## five hundred questions to a real llama.cpp server whose model has learned nothing; installs it, once (34 MB)
+	scripts/llama-server $(CARGO) test -p homeostat-reasoners --lib -- llama --nocapture
 
 swarm: ## half a day on a thousand seeds, every invariant checked after every journal entry
 	$(CARGO) run --release --bin homeostat -- simulate --scenario labs/classic/swarm.yaml --swarm 1000

@@ -2,6 +2,7 @@
 
 pub(crate) mod far_end;
 mod fixtures;
+mod llama;
 mod secrets;
 
 use crate::config::ReasonerConfig;
