@@ -183,6 +183,7 @@ fn note_name(note: &Note) -> &'static str {
         Note::LimitReached { .. } => "limit_reached",
         Note::Withdrawn { .. } => "withdrawn",
         Note::OrderRefused { .. } => "order_refused",
+        Note::NoProposal { .. } => "no_proposal",
         Note::DuplicateAlerts { .. } => "duplicate_alerts",
         Note::ObserverFault { .. } => "observer_fault",
     }

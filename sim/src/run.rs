@@ -298,7 +298,8 @@ impl<'a> Driver<'a> {
                     let (at, what) = self.hands.revert(&mut self.plant, reverting.action(), self.now);
                     self.later(at, what);
                 }
-                Effect::Announce(_) | Effect::Record(_) => {}
+                // Nobody thinks on the plant unless a test answers.
+                Effect::Question { .. } | Effect::Announce(_) | Effect::Record(_) => {}
             }
         }
     }

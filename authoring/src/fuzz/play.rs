@@ -290,7 +290,7 @@ impl<'a> Player<'a> {
                     Verdict::Deferred { .. } | Verdict::Shadowed => self.held(&ruling),
                     Verdict::Admitted => {}
                 },
-                Effect::Record(_) | Effect::Announce(_) => {}
+                Effect::Record(_) | Effect::Question { .. } | Effect::Announce(_) => {}
             }
         }
     }

@@ -76,7 +76,7 @@ fn settle(kernel: &mut Kernel, at: Span) -> Result<()> {
             Some(Effect::Act(admitted)) => kernel.handle(START + at, Event::Settled(admitted.action().id, done())),
             Some(Effect::Probe(action)) => kernel.handle(START + at, Event::Settled(action.id, done())),
             Some(Effect::Revert(reverting)) => kernel.handle(START + at, Event::Reverted(reverting.action().id, done())),
-            Some(Effect::Announce(_) | Effect::Record(_)) => {}
+            Some(Effect::Question { .. } | Effect::Announce(_) | Effect::Record(_)) => {}
         }
     }
     Err(anyhow!("at {at}: more than {EFFECTS_MAX} effects in one moment"))

@@ -5,7 +5,9 @@
 //! restart goes through [`Kernel::record`], which shows it to the ledger and queues it in one step.
 
 mod acting;
+mod advising;
 mod asking;
+mod briefing;
 mod claims;
 mod drills;
 mod earning;
@@ -65,6 +67,11 @@ pub struct Kernel {
     /// When each live run is looked at again at the latest.
     run_wakes: BTreeMap<ActionId, Time>,
     stats: Stats,
+    reasoning: homeostat_model::ReasoningSettings,
+    /// Whether alerts will be looked at for a question.
+    advice_armed: bool,
+    /// Occasions whose question waits for a node to wake, by the symptom of that wish.
+    waiting_to_think: BTreeMap<String, homeostat_model::Occasion>,
     /// The newest answer to which series a metric has, for scores that are due together: the event, the metric, the series.
     siblings: std::cell::RefCell<Option<Siblings>>,
     /// The newest odds of going by itself, for scores that are due together.
@@ -96,6 +103,10 @@ enum Timer {
     Score(ActionId),
     /// The time of a drill is over.
     Drill(ActionId),
+    /// An answer of reasoners is waited for no longer.
+    Question(homeostat_model::QuestionId),
+    /// Alerts may be worth a question.
+    Advice,
     /// What expires and what is due is looked for.
     Upkeep,
 }
@@ -128,6 +139,9 @@ impl Kernel {
             stirred: BTreeSet::new(),
             run_wakes: BTreeMap::new(),
             stats: Stats::default(),
+            reasoning: Default::default(),
+            advice_armed: false,
+            waiting_to_think: BTreeMap::new(),
             siblings: Default::default(),
             odds: Default::default(),
             fitted: Default::default(),
@@ -169,6 +183,7 @@ impl Kernel {
             }
             Event::Settled(id, outcome) => self.settled(id, outcome),
             Event::Ordered(ordered) => self.ordered(ordered),
+            Event::Advised(advice) => self.advised(*advice),
             Event::Distrusted { .. } => {
                 let before = self.ledger.hands_off().is_some();
                 self.ledger.apply_event(at, &event);
@@ -294,6 +309,8 @@ impl Kernel {
                 Timer::Run(run) => self.stir(run),
                 Timer::Score(action) => self.score_due(action),
                 Timer::Drill(fault) => self.drill_due(fault),
+                Timer::Question(question) => self.question_due(question),
+                Timer::Advice => self.advice_due(),
                 Timer::Upkeep => self.upkeep(),
             }
         }

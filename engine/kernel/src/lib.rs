@@ -12,6 +12,7 @@ pub mod kernel;
 pub mod ledger;
 pub mod playbook;
 pub mod policy;
+pub mod reason;
 pub mod score;
 pub mod store;
 pub mod topology;

@@ -48,6 +48,27 @@ pub enum Command {
         /// Why, in the person's words.
         because: String,
     },
+    /// A wish of somebody who is not trusted to order anything: an agent behind the MCP server, a script with an `agent` token. It is ruled
+    /// like a reasoner's: at most `reversible`, with a claim, and a person says yes or nothing happens.
+    Propose {
+        /// What.
+        verb: crate::Verb,
+        /// To what.
+        target: crate::Target,
+        /// How.
+        #[serde(default)]
+        args: crate::Args,
+        /// Why, in its words; tainted.
+        because: String,
+        /// What will be true afterwards.
+        #[serde(default)]
+        claim: Option<crate::Claim>,
+    },
+    /// Ask the reasoners about a thing.
+    Consult {
+        /// Which.
+        target: crate::Target,
+    },
     /// A person has looked at a stuck run: its targets are free again.
     Release {
         /// The run.
@@ -98,6 +119,8 @@ pub enum Event {
     Settled(ActionId, Outcome),
     /// An actuator answered after it was told to take an action back.
     Reverted(ActionId, Outcome),
+    /// Reasoners answered a question, or could not.
+    Advised(Box<crate::Advice>),
     /// The wall clock jumped against the monotonic one.
     ClockJumped {
         /// The wall clock's time before.
@@ -124,6 +147,7 @@ impl Event {
             Event::Ordered(_) => "ordered",
             Event::Settled(..) => "settled",
             Event::Reverted(..) => "reverted",
+            Event::Advised(_) => "advised",
             Event::ClockJumped { .. } => "clock_jumped",
             Event::Distrusted { .. } => "distrusted",
         }
@@ -131,7 +155,7 @@ impl Event {
 
     /// Whether it is an echo of our own effects (recomputed in a backtest) rather than news from the world.
     pub fn is_echo(&self) -> bool {
-        matches!(self, Event::Settled(..) | Event::Reverted(..))
+        matches!(self, Event::Settled(..) | Event::Reverted(..) | Event::Advised(_))
     }
 
     /// Whether it is kept in the sample log instead of the journal's table.

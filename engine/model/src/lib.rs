@@ -6,6 +6,7 @@
 //! types; see `docs/journal-format.md`), or by putting a secret into one of them.
 
 pub mod action;
+pub mod advice;
 pub mod alert;
 pub mod arg;
 pub mod event;
@@ -31,6 +32,7 @@ pub mod topology;
 pub mod verdict;
 
 pub use action::{Action, Class, Lease};
+pub use advice::{Advice, Advised, Brief, Choice, Look, Occasion, Pick, QuestionId, ReasoningSettings, ToldText, Verification};
 pub use alert::{Alert, AlertDelivery, AlertKind, AlertSource, AlertStatus};
 pub use arg::{Arg, Args, is_unshown};
 pub use event::{Command, Event, Ordered};
@@ -45,7 +47,7 @@ pub use observation::{Health, Observation, Purpose, Sample, SeriesDecl, StampedS
 pub use outcome::{Outcome, Receipt};
 pub use playbook::{Playbook, RunEnd, RunMove};
 pub use plug::{Actuator, ActuatorSpec, ArgKind, ArgSpec, BoxFuture, Cost, Planned, Sensor, SensorSpec, VerbSpec};
-pub use proposal::{Alternative, Claim, ClaimSubject, Origin, Proposal, Relation};
+pub use proposal::{Alternative, Claim, ClaimSubject, Origin, Proposal, Relation, Suggested};
 pub use reason::{
     Answer, Place, Question, QuestionPurpose, REQUEST_OVERHEAD_TOKENS, REQUESTS_BILLED_MAX, ReasonFault, ReasonFaultClass, Reasoner,
     ReasonerSpec, TokenUsage,

@@ -14,6 +14,8 @@ pub enum Origin {
     Alert(PolicyId, String),
     /// A person, by name.
     Operator(String),
+    /// Somebody who may think and propose and nothing else: a language model, an agent.
+    Reasoner(Box<Suggested>),
     /// A drill of this policy: a fault that is made on purpose.
     Drill(PolicyId),
     /// A step of a playbook's run.
@@ -42,9 +44,28 @@ impl Origin {
     pub fn policy(&self) -> Option<&PolicyId> {
         match self {
             Origin::Policy(policy) | Origin::Alert(policy, _) => Some(policy),
-            Origin::Operator(_) | Origin::Drill(_) | Origin::Playbook { .. } => None,
+            Origin::Operator(_) | Origin::Reasoner(_) | Origin::Drill(_) | Origin::Playbook { .. } => None,
         }
     }
+}
+
+/// Where a proposal of a reasoner comes from, and what was found out about it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Suggested {
+    /// Who: a reasoner's name, or `agent <token>`.
+    pub by: String,
+    /// The question that it answers; `None` where nobody asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub question: Option<crate::QuestionId>,
+    /// The alert that it is about, by its fingerprint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alert: Option<String>,
+    /// Why it depends on text from outside: then a person must say yes. Empty: without that text it would be the same.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub taint: String,
+    /// The no of a second model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub veto: Option<String>,
 }
 
 impl fmt::Display for Origin {
@@ -53,6 +74,10 @@ impl fmt::Display for Origin {
             Origin::Policy(policy) => write!(f, "policy {policy}"),
             Origin::Alert(policy, _) => write!(f, "policy {policy} (alert)"),
             Origin::Operator(name) => write!(f, "operator {name}"),
+            Origin::Reasoner(suggested) => match suggested.question {
+                Some(question) => write!(f, "reasoner {} ({question})", suggested.by),
+                None => write!(f, "{}", suggested.by),
+            },
             Origin::Drill(policy) => write!(f, "drill of policy {policy}"),
             Origin::Playbook { run, step, undo: false, .. } => write!(f, "run {run}, step {step}"),
             Origin::Playbook { run, step, undo: true, .. } => write!(f, "run {run}, taking back step {step}"),

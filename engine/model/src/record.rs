@@ -116,6 +116,13 @@ pub enum Note {
         /// Why not.
         why: String,
     },
+    /// A question to reasoners ended without a proposal.
+    NoProposal {
+        /// The question.
+        question: crate::QuestionId,
+        /// Why.
+        why: String,
+    },
     /// An alert delivery repeated what was known.
     DuplicateAlerts {
         /// How many alerts.
@@ -220,6 +227,13 @@ pub enum Record {
     Drilled(Box<DrillEnd>),
     /// Actions on a target go round in circles.
     Tripped(Trip),
+    /// Reasoners are asked.
+    Asked {
+        /// The question's number.
+        question: crate::QuestionId,
+        /// Exactly what they are told.
+        brief: Box<crate::Brief>,
+    },
     /// People should hear this.
     Announce(Notice),
     /// Worth remembering.
@@ -243,6 +257,7 @@ impl Record {
             Record::Autonomy(_) => "autonomy",
             Record::Drilled(_) => "drilled",
             Record::Tripped(_) => "tripped",
+            Record::Asked { .. } => "asked",
             Record::Announce(_) => "announce",
             Record::Noted(_) => "noted",
         }
@@ -263,7 +278,7 @@ impl Record {
             Record::Act { action, .. } => Some(action.id),
             Record::Announce(notice) => notice.action,
             Record::Noted(Note::Withdrawn { action, .. }) => Some(*action),
-            Record::Autonomy(_) | Record::Drilled(_) | Record::Tripped(_) | Record::Noted(_) => None,
+            Record::Autonomy(_) | Record::Drilled(_) | Record::Tripped(_) | Record::Asked { .. } | Record::Noted(_) => None,
         }
     }
 
@@ -274,6 +289,7 @@ impl Record {
             Record::Act { action, .. } => Some(&action.target),
             Record::Drilled(end) => Some(&end.target),
             Record::Tripped(trip) => Some(&trip.target),
+            Record::Asked { brief, .. } => Some(&brief.occasion.target),
             _ => None,
         }
     }

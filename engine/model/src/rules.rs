@@ -227,4 +227,7 @@ pub struct RuleSet {
     /// The store's limits.
     #[serde(default)]
     pub store: StoreSettings,
+    /// When reasoners are asked.
+    #[serde(default)]
+    pub reasoning: crate::ReasoningSettings,
 }

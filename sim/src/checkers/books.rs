@@ -90,6 +90,7 @@ impl Books {
                 self.consents.remove(action);
             }
             Command::Wish { .. } | Command::Release { .. } | Command::Drill { .. } => {}
+            Command::Propose { .. } | Command::Consult { .. } => {}
         }
     }
 

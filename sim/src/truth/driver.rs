@@ -191,7 +191,7 @@ impl Driver {
                     let receipt = Receipt { observed: "it was done".into(), undo: BTreeMap::new() };
                     self.later(self.now + TOLD_AFTER, Event::Settled(action.id, Outcome::Done(receipt)));
                 }
-                Effect::Revert(_) | Effect::Announce(_) | Effect::Record(_) => {}
+                Effect::Revert(_) | Effect::Question { .. } | Effect::Announce(_) | Effect::Record(_) => {}
             }
         }
     }

@@ -43,6 +43,7 @@ impl Kernel {
             }
         }
         self.drills_again();
+        self.questions_again();
     }
 
     fn reopen(&mut self, id: ActionId) {

@@ -58,6 +58,7 @@ impl Kernel {
         self.record(Record::Judged { action: id, judgement: Judgement { held, evidence, text: text.clone() } });
         if held == Some(true) {
             self.drill_answered(id);
+            self.thinker_awake(id);
         }
         if held == Some(false) && !quiet {
             self.announce(NoticeKind::Trouble, Some(id), format!("{title} did not help"), format!("Claimed: {claim}. {text}"));

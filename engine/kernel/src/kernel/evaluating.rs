@@ -387,8 +387,10 @@ impl Kernel {
             self.add_unit(policy, subject_key.clone(), Subject::Alert(Arc::clone(&alert)), traits);
         }
         if alert.status == Firing {
+            self.arm_advice();
             return;
         }
+        self.advice_over(&alert);
         self.evaluate_marked();
         for policy in &woken {
             // A question stays open: it may still be answered, or ends by its time. What waits for nobody would wait for ever.
@@ -418,7 +420,7 @@ pub(super) fn target_of(key: &SeriesKey) -> Target {
     labelled_target(&key.labels).unwrap_or_else(|| Target::new(format!("series/{key}")))
 }
 
-fn alert_target(alert: &Alert) -> Target {
+pub(super) fn alert_target(alert: &Alert) -> Target {
     labelled_target(&alert.labels).unwrap_or_else(|| Target::new(format!("alert/{}", alert.name)))
 }
 

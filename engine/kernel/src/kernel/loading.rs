@@ -35,6 +35,7 @@ impl Kernel {
         let verbs = actuators.chain(own_verbs()).chain(playbooks.values().map(|checked| checked.spec.clone()));
         self.arbiter = self.arbiter.renewed(verbs, rules.arbiter, rules.topology);
         self.playbooks = playbooks;
+        self.reasoning = rules.reasoning;
         let changed = self.replace_policies(compiled);
         let policies: Vec<_> = self.policies.values().map(|policy| (policy.id.clone(), policy.digest.clone())).collect();
         let verbs: Vec<_> = self.arbiter.specs().values().map(|spec| (spec.verb.clone(), self.verb_digest(spec))).collect();
@@ -44,6 +45,9 @@ impl Kernel {
         // Only now: what a changed policy wishes at once has the autonomy of its new text.
         self.remark(&changed);
         self.arm_upkeep();
+        if self.ledger.alerts().any(|known| known.firing) {
+            self.arm_advice();
+        }
         self.protect_inputs();
         self.stir_all();
         self.evaluate_marked();
@@ -144,7 +148,7 @@ impl Kernel {
             }
         }
         // What a policy wished that is no longer there is closed. People and runs are no policies: their questions stay.
-        let is_policy = |name: &str| name != homeostat_model::playbook::PLAYBOOK && name != crate::ledger::OPERATOR;
+        let is_policy = |name: &str| name != homeostat_model::playbook::PLAYBOOK && name != crate::ledger::OPERATOR && name != crate::ledger::REASONER;
         let orphans: Vec<(String, String)> =
             self.open.keys().filter(|(policy, _)| is_policy(policy) && !self.policies.contains_key(policy.as_str())).cloned().collect();
         for symptom in orphans {

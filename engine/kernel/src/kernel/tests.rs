@@ -1,6 +1,7 @@
 //! What the kernel promises, tried from outside: events in, effects out, through the [`lab::Lab`].
 
 mod acting;
+mod advising;
 mod alerts;
 mod around;
 mod distance;

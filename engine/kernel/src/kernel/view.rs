@@ -22,6 +22,14 @@ const RUNS_MAX: u32 = 4_000;
 pub struct Stats {
     /// Events handled.
     pub events: u64,
+    /// Questions to reasoners.
+    pub questions: u64,
+    /// Of their answers, those that became a proposal.
+    pub proposals_of_reasoners: u64,
+    /// Tokens that answers used up.
+    pub reasoner_tokens: u64,
+    /// What answers cost, in euros.
+    pub reasoner_euros: f64,
     /// Sensor reads taken in.
     pub observations: u64,
     /// Samples taken in.

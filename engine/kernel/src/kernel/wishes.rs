@@ -167,6 +167,7 @@ impl Kernel {
             let said = ruling.decided_by().map_or_else(String::new, |reason| reason.text.clone());
             let title = format!("{id}: {} on {} does not help", proposal.verb, proposal.target);
             self.announce(NoticeKind::Trouble, Some(id), title, format!("{}\n{said}", proposal.because));
+            self.consult_about_lock(proposal);
         }
     }
 
@@ -368,6 +369,12 @@ impl Kernel {
                 }
                 Err(why) => refuse(self, format!("never {action}: {why}")),
             },
+            Command::Propose { verb, target, args, because, claim } => self.propose_for(&by, verb, target, args, &because, claim),
+            Command::Consult { target } => {
+                if let Err(why) = self.consult_for(&by, target) {
+                    refuse(self, format!("consult: {why}"));
+                }
+            }
             Command::Drill { policy } => {
                 if let Err(why) = self.drill(&policy.as_str().into(), Some(&by)) {
                     refuse(self, format!("drill {policy}: {why}"));

@@ -6,12 +6,14 @@
 
 mod alerts;
 mod phase;
+mod questions;
 mod runs;
 mod spent;
 mod trust;
 
 pub use alerts::KnownAlert;
 pub use phase::Phase;
+pub use questions::{OPEN_MAX as QUESTIONS_OPEN_MAX, Questions};
 pub use runs::{Reverting, Run, StepPhase};
 pub use spent::{Spent, cost_of, spending_of};
 pub use trust::{
@@ -144,9 +146,16 @@ pub type Symptom = (String, String);
 /// What people's own wishes are counted under, in place of a policy.
 pub const OPERATOR: &str = "operator";
 
+/// What reasoners' and agents' wishes are counted under.
+pub const REASONER: &str = "reasoner";
+
 /// What repeats of one wish are counted under, whatever their label: the policy and its target.
 pub fn symptom_of(proposal: &Proposal) -> Symptom {
-    let other = if proposal.origin.run().is_some() { homeostat_model::playbook::PLAYBOOK } else { OPERATOR };
+    let other = match &proposal.origin {
+        homeostat_model::Origin::Reasoner(_) => REASONER,
+        origin if origin.run().is_some() => homeostat_model::playbook::PLAYBOOK,
+        _ => OPERATOR,
+    };
     let policy = proposal.origin.policy().map_or_else(|| other.to_owned(), |policy| policy.as_str().to_owned());
     (policy, proposal.symptom.clone())
 }
@@ -172,6 +181,7 @@ pub struct Ledger {
     illegal_moves: u64,
     trust: Trust,
     books: Books,
+    questions: Questions,
 }
 
 impl Ledger {
@@ -267,6 +277,10 @@ impl Ledger {
     pub fn books(&self) -> &Books {
         &self.books
     }
+    /// Questions to reasoners.
+    pub fn questions(&self) -> &Questions {
+        &self.questions
+    }
     /// What was learned of what actions do, and what policies have earned by it.
     pub fn trust(&self) -> &Trust {
         &self.trust
@@ -305,8 +319,10 @@ impl Ledger {
                 }
                 Command::Release { run } => self.release(*run),
                 Command::Approve { .. } | Command::Deny { .. } | Command::Never { .. } | Command::Wish { .. } | Command::Drill { .. } => {}
+                Command::Propose { .. } | Command::Consult { .. } => {}
             },
             Event::Alerted(delivery) => self.alerts.take(at, delivery),
+            Event::Advised(advice) => self.questions.end(advice.question),
             Event::Settled(id, outcome) => self.settle(at, *id, outcome),
             Event::Reverted(id, outcome) => self.reverted(at, *id, outcome),
             Event::Loaded(rules) => {
@@ -370,6 +386,11 @@ impl Ledger {
             self.settle(at, *action, outcome);
             return;
         }
+        match record {
+            Record::Asked { question, brief } => return self.questions.ask(at, *question, brief),
+            Record::Noted(homeostat_model::Note::NoProposal { question, .. }) => return self.questions.end(*question),
+            _ => {}
+        }
         let Some(id) = record.action() else { return self.trust.take(at, record) };
         let from = self.actions.get(&id).map(|state| state.phase);
         let phase = match Phase::after(from, record) {
@@ -429,7 +450,7 @@ impl Ledger {
             }
             Record::Revert { .. } => self.revert_sent(at, record),
             Record::Ruled { .. } | Record::Settled { .. } | Record::Announce(_) | Record::Noted(_) => {}
-            Record::Autonomy(_) | Record::Drilled(_) | Record::Tripped(_) => {}
+            Record::Autonomy(_) | Record::Drilled(_) | Record::Tripped(_) | Record::Asked { .. } => {}
         }
         if let Some(state) = self.actions.get(&id) {
             self.trust.moved(at, state, record);

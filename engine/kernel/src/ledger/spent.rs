@@ -71,7 +71,8 @@ impl Ledger {
             origin => origin.policy().map(ToString::to_string),
         };
         let run = state.proposal.origin.run().and_then(|run| self.action(run));
-        of(state).or_else(|| run.and_then(of)).unwrap_or_else(|| super::OPERATOR.to_owned())
+        let reasoner = matches!(state.proposal.origin, homeostat_model::Origin::Reasoner(_)).then(|| super::REASONER.to_owned());
+        of(state).or_else(|| run.and_then(of)).or(reasoner).unwrap_or_else(|| super::OPERATOR.to_owned())
     }
 
     /// What the actions sent after `since` cost, by their verbs and the price of the moment, notifications aside. What surely never started costs

@@ -11,6 +11,9 @@ pub(super) fn rule(case: &Case<'_>) -> Opinion {
     if let Origin::Drill(_) = case.proposal.origin {
         return Opinion::pass("a drill rests on nothing that was read");
     }
+    if let Origin::Reasoner(suggested) = &case.proposal.origin {
+        return reasoned(case, suggested);
+    }
     if let Some(run) = case.part_of_run() {
         // Steps rest on the run, and look at the world themselves: `when`, `steady`, `verify`. Where nothing can be seen any more of
         // what the run was begun for, it waits; what is taken back is not kept waiting.
@@ -43,6 +46,20 @@ pub(super) fn rule(case: &Case<'_>) -> Opinion {
         }
     }
     Opinion::pass("fresh")
+}
+
+/// A reasoner wishes once: its alert must still be on, and its wish not older than a question may be.
+fn reasoned(case: &Case<'_>, suggested: &homeostat_model::Suggested) -> Opinion {
+    let age = case.now.since(case.wished_at);
+    if age > case.settings.approval_ttl {
+        return Opinion::deny(format!("it was proposed {age} ago, longer than {}", case.settings.approval_ttl));
+    }
+    if let Some(fingerprint) = &suggested.alert
+        && !case.ledger.alert(fingerprint).is_some_and(|alert| alert.firing)
+    {
+        return Opinion::deny(format!("the alert {fingerprint} is not firing any more"));
+    }
+    Opinion::pass("proposed lately, and its reason is still there")
 }
 
 /// Whether a forward step that does something belongs to a run all of whose evidence is stale or gone. A person's run rests on none.

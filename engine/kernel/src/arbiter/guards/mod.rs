@@ -17,6 +17,7 @@ mod lock;
 mod observer_fault;
 mod opposite;
 mod own_base;
+mod reasoner;
 mod settling;
 mod storm;
 mod witnesses;
@@ -26,7 +27,7 @@ pub use blast_radius::blast_preview;
 use super::{Case, Doubt, Guard, Opinion};
 
 /// All guards, in order.
-pub const GUARDS: [Guard; 19] = [
+pub const GUARDS: [Guard; 20] = [
     Guard { name: "hands_off", doubt: Doubt::FailClosed, doc: "Nothing is sent while hands-off lasts.", rule: hands_off::rule },
     Guard {
         name: "lint",
@@ -94,6 +95,12 @@ pub const GUARDS: [Guard; 19] = [
         doubt: Doubt::FailClosed,
         doc: "Not cut off itself, and two failure domains see the node.",
         rule: witnesses::rule,
+    },
+    Guard {
+        name: "reasoner",
+        doubt: Doubt::FailClosed,
+        doc: "A model's wish: at most reversible, no second model's veto, a person where text from outside decides.",
+        rule: reasoner::rule,
     },
     Guard {
         name: "autonomy",

@@ -303,6 +303,7 @@ pub(super) fn text(record: &Record) -> String {
         Record::Autonomy(moved) => format!("autonomy {} {} to {}: {}", moved.key, moved.from.name(), moved.to.name(), moved.evidence),
         Record::Drilled(end) => format!("drilled {} {:?}: {}", end.policy, end.passed, end.text),
         Record::Tripped(trip) => format!("tripped {}: {}", trip.target, trip.text),
+        Record::Asked { question, brief } => format!("{question} asked: {}", brief.occasion.title),
         Record::Announce(notice) => format!("announce {}", notice.title),
         Record::Noted(Note::PoliciesLoaded { policies, .. }) => format!("loaded {}", policies.len()),
         Record::Noted(Note::LoadRefused { errors }) => format!("load refused: {}", errors.join("\n")),

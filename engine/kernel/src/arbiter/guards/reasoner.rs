@@ -1,0 +1,31 @@
+//! What a language model or an agent wishes: never more than can be taken back, never past the no of a second model, and never without a
+//! person where it depends on text that somebody outside wrote (lessons 28, 29). Its confidence is not asked about.
+
+use super::{Case, Opinion};
+use crate::arbiter::Consent;
+use homeostat_model::{Class, Origin, Stance};
+
+/// The most that a reasoner may propose.
+const CLASS_MAX: Class = Class::Reversible;
+
+pub(super) fn rule(case: &Case<'_>) -> Opinion {
+    let Origin::Reasoner(suggested) = &case.proposal.origin else { return Opinion::pass("no reasoner's wish") };
+    // A playbook is as rough as its roughest step, those that are known only when it runs included.
+    let class = case.touches().iter().map(|touch| touch.class).max().map_or(case.class(), |class| class.max(case.class()));
+    if class > CLASS_MAX {
+        return Opinion::deny(format!("{} may propose `{CLASS_MAX}` at most, and this is `{class}`", suggested.by));
+    }
+    if let Some(veto) = &suggested.veto {
+        return Opinion::deny(format!("a second model is against it: {veto}"));
+    }
+    if suggested.taint.is_empty() {
+        return Opinion::pass("within what a reasoner may propose, and the same without any text from outside");
+    }
+    match &case.consent {
+        Some(Consent::Approved { by }) => Opinion::pass(format!("approved by {by}, although: {}", suggested.taint)),
+        _ => Opinion {
+            stance: Stance::Ask { by: case.now + case.settings.approval_ttl },
+            text: format!("{}: a person must say yes", suggested.taint),
+        },
+    }
+}
