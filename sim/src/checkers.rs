@@ -5,6 +5,7 @@
 
 mod books;
 mod runs;
+mod thoughts;
 
 use crate::lab::{Lab, Owner, ServiceSpec};
 use crate::plant::{Fault, Op, OpKind, Plant, Worth};
@@ -18,6 +19,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use thoughts::Thoughts;
 
 /// Violations that are kept.
 const VIOLATIONS_MAX: usize = 100;
@@ -76,6 +78,8 @@ pub const INVARIANTS: &[(&str, &str)] = &[
     ("step-order", "No step of a run is sent before all that it comes after has ended"),
     ("undo-alone", "Nothing of a run is taken back while one of its steps is in flight, except a step whose steady state broke"),
     ("after-the-end", "Nothing is sent for a run that has ended"),
+    ("reasoner", "What a model wishes can be taken back, and where text from outside decided a person has said yes"),
+    ("questions", "A model's wish answers a question that was asked, and every question ends: with a ruling, or without a proposal"),
     ("forward", "Time in the journal does not run backwards"),
 ];
 
@@ -86,6 +90,7 @@ pub struct Checkers {
     lab: Arc<Lab>,
     books: Books,
     runs: Runs,
+    thoughts: Thoughts,
     violations: Vec<Violation>,
     last: Time,
     cut_off_since: Option<Time>,
@@ -101,6 +106,7 @@ impl Checkers {
             lab,
             books: Books::default(),
             runs: Runs::default(),
+            thoughts: Thoughts::default(),
             violations: Vec::new(),
             last: Time(i64::MIN),
             cut_off_since: None,
@@ -148,6 +154,7 @@ impl Checkers {
     /// A record was written.
     pub fn record(&mut self, at: Time, record: &Record, plant: &Plant) {
         self.forward(at);
+        self.check_thoughts(at, record);
         match record {
             Record::Ruled { action, proposal, ruling, plan } => self.books.ruled(at, *action, proposal, ruling, plan),
             Record::Act { action, attempt } => {
@@ -186,8 +193,9 @@ impl Checkers {
             self.broken(at, "well-formed", format!("{what}: `{name}` is not a whole number from {low} to {high}"));
         }
         // Steps are judged by their `verify`, and a person's order is its own reason.
-        let by_policy = self.books.rulings.get(&action.id).is_none_or(|ruled| ruled.origin.policy().is_some());
-        if action.class >= Class::Restore && by_policy && !self.books.has_claim(action.id) {
+        let claims = |origin: &Origin| origin.policy().is_some() || matches!(origin, Origin::Reasoner(_));
+        let must_claim = self.books.rulings.get(&action.id).is_none_or(|ruled| claims(&ruled.origin));
+        if action.class >= Class::Restore && must_claim && !self.books.has_claim(action.id) {
             self.broken(at, "well-formed", format!("{what}: it claims nothing"));
         }
     }
@@ -227,6 +235,9 @@ impl Checkers {
             && let Some(bad) = ruled.evidence_problem(ruled.at, self.settings.evidence_age_max)
         {
             self.broken(at, "fresh", format!("{id} {} on {} rests on {bad}", action.verb, action.target));
+        }
+        if let Origin::Reasoner(suggested) = &ruled.origin {
+            self.check_thinker(at, action, suggested);
         }
     }
 
@@ -384,6 +395,10 @@ impl Checkers {
             if at.since(sent) > timeout + CLOSED_AFTER {
                 self.broken(at, "closed", format!("{id} was sent {} ago and is still open", at.since(sent)));
             }
+        }
+        let unended: Vec<_> = self.thoughts.open().filter(|(_, asked)| at.since(*asked) > CLOSED_AFTER).collect();
+        for (question, asked) in unended {
+            self.broken(at, "questions", format!("{question} was asked {} ago and has not ended", at.since(asked)));
         }
         self.violations
     }

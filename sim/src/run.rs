@@ -18,12 +18,15 @@ use crate::plant::{Fault, Op, Plant, Sight};
 use hands::{Hands, Pending};
 use homeostat_kernel::{Effect, Kernel, Stats};
 use homeostat_model::{
-    Alert, AlertDelivery, AlertKind, AlertSource, AlertStatus, Command, EntryBody, Event, Labels, Ordered, Record, RunMove, Span, Time,
+    Advice, Alert, AlertDelivery, AlertKind, AlertSource, AlertStatus, Brief, Command, EntryBody, Event, Labels, Ordered, QuestionId,
+    Record, RunMove, Span, Time,
 };
 use std::collections::BTreeMap;
 
 /// The kernel looks at its clock at least this finely; deadlines in between are met at the next grid point.
 const TICK: Span = Span::from_secs(5);
+/// How long a thinker takes in the run's time, whatever it takes in ours: runs with the same answers are the same.
+const THOUGHT: Span = Span::from_secs(20);
 /// Entries that are kept for a restart of the engine.
 const ENTRIES_MAX: usize = 2_000_000;
 
@@ -45,13 +48,24 @@ pub struct Finished {
     pub standing: BTreeMap<String, String>,
 }
 
-/// Runs a setup to its end.
+/// Who answers the kernel's questions. Called when one is asked; its answer is heard a little later.
+pub type Think<'a> = &'a mut dyn FnMut(QuestionId, &Brief) -> Advice;
+
+/// Runs a setup to its end; nobody thinks.
 ///
 /// # Errors
 /// The rules were refused, or the scenario names something that the lab does not have.
 pub fn run(setup: &Setup) -> Result<Finished, String> {
+    run_with(setup, None)
+}
+
+/// Runs a setup to its end, with somebody who thinks.
+///
+/// # Errors
+/// As of [`run`].
+pub fn run_with(setup: &Setup, think: Option<Think<'_>>) -> Result<Finished, String> {
     let setup = &setup.equipped()?;
-    let mut driver = Driver::new(setup)?;
+    let mut driver = Driver::new(setup, think)?;
     if setup.control == Control::DoNothing {
         // On the same grid as a run with an engine: the weather is a function of the steps.
         while driver.plant.now() < driver.end {
@@ -65,8 +79,9 @@ pub fn run(setup: &Setup) -> Result<Finished, String> {
     Ok(driver.finish())
 }
 
-struct Driver<'a> {
+struct Driver<'a, 't> {
     setup: &'a Setup,
+    think: Option<Think<'t>>,
     plant: Plant,
     sight: Sight,
     kernel: Option<Kernel>,
@@ -88,8 +103,8 @@ struct Driver<'a> {
     before_runs: Option<BTreeMap<String, String>>,
 }
 
-impl<'a> Driver<'a> {
-    fn new(setup: &'a Setup) -> Result<Driver<'a>, String> {
+impl<'a, 't> Driver<'a, 't> {
+    fn new(setup: &'a Setup, think: Option<Think<'t>>) -> Result<Driver<'a, 't>, String> {
         let begin = setup.begin();
         let mut plant = Plant::new(setup.lab.clone(), setup.seed, begin);
         let faults = setup.faults();
@@ -113,6 +128,7 @@ impl<'a> Driver<'a> {
             hosted: true,
             before_runs: None,
             setup,
+            think,
             plant,
         };
         driver.script();
@@ -298,8 +314,13 @@ impl<'a> Driver<'a> {
                     let (at, what) = self.hands.revert(&mut self.plant, reverting.action(), self.now);
                     self.later(at, what);
                 }
-                // Nobody thinks on the plant unless a test answers.
-                Effect::Question { .. } | Effect::Announce(_) | Effect::Record(_) => {}
+                Effect::Question { id, brief } => {
+                    if let Some(think) = &mut self.think {
+                        let advice = think(id, &brief);
+                        self.later(self.now + THOUGHT, Pending::Event(Event::Advised(Box::new(advice))));
+                    }
+                }
+                Effect::Announce(_) | Effect::Record(_) => {}
             }
         }
     }

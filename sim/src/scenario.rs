@@ -5,7 +5,7 @@
 
 use crate::plant::Planned;
 use homeostat_kernel::arbiter::guards::GUARDS;
-use homeostat_model::{AlertStatus, ArbiterSettings, Arg, Autonomy, Command, Span, TopologySettings};
+use homeostat_model::{AlertStatus, ArbiterSettings, Arg, Autonomy, Command, ReasoningSettings, Span, TopologySettings};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -314,6 +314,9 @@ pub struct Scenario {
     /// What hangs on what, who owns which field, what is healthy: what the guards that look around know. Absent: nothing.
     #[serde(default)]
     pub topology: Option<TopologySettings>,
+    /// When models are asked; absent: never. Who thinks is up to the caller of the run.
+    #[serde(default)]
+    pub reasoning: Option<ReasoningSettings>,
     /// Who answers; absent: nobody.
     #[serde(default)]
     pub person: Option<Person>,

@@ -155,7 +155,8 @@ impl Setup {
         // Named ones were looked up when the setup was checked.
         let mut playbooks: Vec<Playbook> = self.scenario.playbooks.iter().filter_map(|name| shipped::playbook(name).ok()).collect();
         playbooks.sort_by(|a, b| a.id.cmp(&b.id));
-        RuleSet { policies, actuators: actuators(&self.lab, blind), playbooks, arbiter, topology, store: self.store(), reasoning: Default::default() }
+        let reasoning = self.scenario.reasoning.clone().unwrap_or_default();
+        RuleSet { policies, actuators: actuators(&self.lab, blind), playbooks, arbiter, topology, store: self.store(), reasoning }
     }
 
     fn offers(&self, verb: &str) -> bool {
