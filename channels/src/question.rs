@@ -26,6 +26,8 @@ pub struct Question {
     pub wished_by: String,
     /// Why.
     pub because: String,
+    /// Why a person is asked at all: the guard and its words, which say so if the wish rests on tainted text.
+    pub asked_because: Option<String>,
     /// What is claimed, if anything.
     pub claim: Option<String>,
     /// The plan's hash: what a yes is bound to.
@@ -53,6 +55,9 @@ impl Question {
         lines.push(format!("Because: {}", plain(&self.because, WORDS_CHARS_MAX)));
         if let Some(claim) = &self.claim {
             lines.push(format!("Claim: {}", plain(claim, WORDS_CHARS_MAX)));
+        }
+        if let Some(asked) = &self.asked_because {
+            lines.push(format!("Asked because: {}", plain(asked, WORDS_CHARS_MAX)));
         }
         lines.push(format!("Wished by: {}", plain(&self.wished_by, TITLE_CHARS_MAX)));
         lines.push(format!("Plan: {}", plain(&self.plan, TITLE_CHARS_MAX)));
@@ -106,7 +111,6 @@ pub(crate) fn cut(text: &str, max: usize, len: impl Fn(char) -> usize) -> String
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::tests::question;
 
     #[test]
@@ -116,7 +120,7 @@ mod tests {
         let text = asked.text();
         assert_eq!(text.lines().filter(|line| line.starts_with("Yes")).count(), 0, "{text}");
         assert!(!text.contains("://") && !text.contains('\u{202e}') && !text.contains('\u{200b}'), "{text}");
-        assert_eq!(text.lines().count(), 7, "{text}");
+        assert_eq!(text.lines().count(), 8, "{text}");
     }
 
     #[test]
@@ -127,7 +131,8 @@ mod tests {
         }
         asked.args = vec!["x".repeat(10_000)];
         asked.claim = Some("y".repeat(10_000));
-        assert!(asked.text().chars().count() < 3000, "{}", asked.text().chars().count());
+        asked.asked_because = Some("z".repeat(10_000));
+        assert!(asked.text().chars().count() < 3700, "{}", asked.text().chars().count());
         assert!(question().text().contains("Silence is a no."));
         asked.silence_is_yes = true;
         assert!(asked.text().contains("done then unless somebody says no"));
