@@ -9,6 +9,7 @@ pub mod backtest;
 #[cfg(test)]
 mod cookbook;
 pub mod diagnose;
+pub mod draft;
 pub mod fuzz;
 pub mod graph;
 #[cfg(test)]

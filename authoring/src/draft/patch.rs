@@ -26,7 +26,9 @@ pub fn patch(head: &[String], files: &[NewFile<'_>]) -> String {
             "diff --git a/{path} b/{path}\nnew file mode 100644\n--- /dev/null\n+++ b/{path}\n@@ -0,0 +1,{} @@\n",
             lines.len()
         );
-        lines.iter().for_each(|line| drop(writeln!(text, "+{line}")));
+        for line in lines {
+            let _ = writeln!(text, "+{line}");
+        }
         if !content.ends_with('\n') {
             text.push_str("\\ No newline at end of file\n");
         }

@@ -9,7 +9,7 @@
 
 use super::{Curve, Material, Occasion};
 use crate::vocabulary::{Shape, shape};
-use homeostat_model::{Claim, ClaimSubject, Evidence, Relation, SeriesKey, Span, Time};
+use homeostat_model::{Claim, ClaimSubject, Evidence, SeriesKey, Span, Time};
 use serde::Serialize;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -26,7 +26,7 @@ const SCORE_MIN: f64 = 0.15;
 /// Quiet is what is farther than this from every occasion; less where occasions lie closer together.
 const AWAY_MAX: Span = Span::from_hours(1);
 /// What comes back later than this after acting did not come back by it.
-const RECOVERED_WITHIN: Span = Span::from_hours(1);
+const RECOVERED_WITHIN: Span = Span::from_mins(30);
 /// Labels that change when a workload is started anew.
 const VOLATILE: [&str; 6] = ["pod", "uid", "id", "container_id", "pod_ip", "replicaset"];
 
@@ -78,14 +78,18 @@ pub struct Found {
     pub side: Side,
     /// The threshold, in the metric's unit.
     pub threshold: f64,
+    /// The level on the good side that is claimed afterwards: apart from the threshold, or wishes would flap around it.
+    pub well: f64,
     /// How long it must hold.
     pub held: Span,
     /// What it rests on.
     pub basis: Basis,
     /// Of each occasion that was seen: when, and the value that held before it, least bad.
     pub acted_at: Vec<(Time, f64)>,
-    /// The worst quiet window: its end, its value, its series; `None` where no samples are.
-    pub quiet: Option<(Time, f64, SeriesKey)>,
+    /// The worst value that a quiet window held; `None` where there is none on the good side.
+    pub quiet: Option<f64>,
+    /// The worst quiet window without a gap: its end and its series.
+    pub quiet_piece: Option<(Time, SeriesKey)>,
     /// Quiet windows that were looked at.
     pub quiet_windows: usize,
     /// Occasions after which it came back to the good side, and how long that took at most.
@@ -218,18 +222,21 @@ fn by_evidence(
     };
     let (acted_at, quiet) = (acted(material, group, side, held), quiet(material, group, side, held));
     // A quiet window on the bad side is no example of quiet.
-    let quiet = quiet.filter(|quiet| !side.holds(quiet.worst.1, threshold));
-    let (recovered, recovered_within) = recovery(material, group, side, threshold);
+    let quiet = quiet.filter(|quiet| !side.holds(quiet.worst, threshold));
+    let well = well(material, group.metric, side, threshold, quiet.as_ref().map_or(threshold, |quiet| quiet.worst));
+    let (recovered, recovered_within) = recovery(material, group, side, well);
     Ok(Found {
         metric: key.metric.to_string(),
         series: group.curves.iter().map(|curve| curve.key.clone()).collect(),
         side,
         threshold,
+        well,
         held,
         basis: Basis::Evidence,
         acted_at: acted_at.into_iter().flatten().collect(),
         quiet_windows: quiet.as_ref().map_or(0, |quiet| quiet.windows),
-        quiet: quiet.map(|quiet| quiet.worst),
+        quiet: quiet.as_ref().map(|quiet| quiet.worst),
+        quiet_piece: quiet.and_then(|quiet| quiet.piece).map(|(at, _, key)| (at, key)),
         recovered,
         recovered_within,
         interval: interval(group),
@@ -253,16 +260,17 @@ fn separated(material: &Material, group: &Group<'_>) -> Option<(f64, Found)> {
             }
             let Some(quiet) = quiet(material, group, side, held).filter(|quiet| quiet.windows >= QUIET_MIN) else { continue };
             let least = worst_of(side.other(), seen.iter().map(|(_, value)| *value))?;
-            if !side.holds(least, quiet.worst.1) {
+            if !side.holds(least, quiet.worst) {
                 continue;
             }
-            let score = (least - quiet.worst.1).abs() / (least - quiet.usual).abs().max(f64::MIN_POSITIVE);
+            let score = (least - quiet.worst).abs() / (least - quiet.usual).abs().max(f64::MIN_POSITIVE);
             // A longer time is taken if it separates about as well: it asks for more before anything is done.
             if score < SCORE_MIN || best.as_ref().is_some_and(|(other, _)| score <= *other + 0.1) {
                 continue;
             }
-            let threshold = between(quiet.worst.1, least);
-            let (recovered, recovered_within) = recovery(material, group, side, threshold);
+            let threshold = between(quiet.worst, least);
+            let well = well(material, group.metric, side, threshold, quiet.worst);
+            let (recovered, recovered_within) = recovery(material, group, side, well);
             best = Some((
                 score,
                 Found {
@@ -270,10 +278,12 @@ fn separated(material: &Material, group: &Group<'_>) -> Option<(f64, Found)> {
                     series: group.curves.iter().map(|curve| curve.key.clone()).collect(),
                     side,
                     threshold,
+                    well,
                     held,
                     basis: Basis::Samples,
                     acted_at: seen,
                     quiet: Some(quiet.worst),
+                    quiet_piece: quiet.piece.map(|(at, _, key)| (at, key)),
                     quiet_windows: quiet.windows,
                     recovered,
                     recovered_within,
@@ -296,6 +306,19 @@ fn between(a: f64, b: f64) -> f64 {
     let (from, to) = (low + (high - low) * 0.25, high - (high - low) * 0.25);
     let middle = f64::midpoint(low, high);
     (1..=12).map(|digits| crate::fuzz::trace::rounded(middle, digits)).find(|value| (from..=to).contains(value)).unwrap_or(middle)
+}
+
+/// What is claimed afterwards: the level that the record's own claims name, if it is a good one, else one between the worst quiet value
+/// and the threshold. A flag has no room between.
+fn well(material: &Material, metric: &str, side: Side, threshold: f64, quiet: f64) -> f64 {
+    if shape(metric) == Shape::Flag {
+        return threshold;
+    }
+    let named = material.occasions.iter().rev().find_map(|occasion| match &occasion.claim.as_ref()?.subject {
+        ClaimSubject::Series { series, threshold: level, .. } if *series.metric == *metric => Some(*level),
+        _ => None,
+    });
+    named.filter(|level| side.other().holds(*level, threshold)).unwrap_or_else(|| between(quiet, threshold))
 }
 
 /// Of each occasion the value that held before it, the worst of the group's series: `None` where nothing was recorded.
@@ -321,7 +344,8 @@ fn is_covered(samples: usize, held: Span, interval: Span) -> bool {
 
 /// What quiet times were like.
 struct Quiet {
-    worst: (Time, f64, SeriesKey),
+    worst: f64,
+    piece: Option<(Time, f64, SeriesKey)>,
     usual: f64,
     windows: usize,
 }
@@ -339,7 +363,7 @@ fn quiet(material: &Material, group: &Group<'_>, side: Side, held: Span) -> Opti
         !material.occasions.iter().any(near)
     };
     let mut values: Vec<f64> = Vec::new();
-    let mut worst: Option<(Time, f64, SeriesKey)> = None;
+    let (mut worst, mut piece): (Option<f64>, Option<(Time, f64, SeriesKey)>) = (None, None);
     for curve in &group.curves {
         // The least bad value of a sliding window: a queue of candidates.
         let mut queue: VecDeque<(Time, f64)> = VecDeque::new();
@@ -360,31 +384,27 @@ fn quiet(material: &Material, group: &Group<'_>, side: Side, held: Span) -> Opti
                 continue;
             }
             values.push(least);
-            if worst.as_ref().is_none_or(|(_, other, _)| side.holds(least, *other)) {
-                worst = Some((*at, least, curve.key.clone()));
+            worst = worst.map_or(Some(least), |other| worst_of(side, [other, least].into_iter()));
+            // Of equal ones the newest: before it the record is longest.
+            let is_whole = (n + 1 - first) as i64 * curve.interval.millis() >= held.millis();
+            if is_whole && piece.as_ref().is_none_or(|(_, other, _)| !side.holds(*other, least)) {
+                piece = Some((*at, least, curve.key.clone()));
             }
         }
     }
     values.sort_unstable_by(f64::total_cmp);
-    Some(Quiet { usual: *values.get(values.len() / 2)?, windows: values.len(), worst: worst? })
+    Some(Quiet { usual: *values.get(values.len() / 2)?, windows: values.len(), worst: worst?, piece })
 }
 
-/// After how many occasions the series came back to the good side, and the longest time until then.
-fn recovery(material: &Material, group: &Group<'_>, side: Side, threshold: f64) -> (usize, Option<Span>) {
-    let good = match side {
-        Side::Above => Relation::Below,
-        Side::Below => Relation::Above,
-    };
+/// After how many occasions the series came to the level on the good side, and the longest time until then.
+fn recovery(material: &Material, group: &Group<'_>, side: Side, well: f64) -> (usize, Option<Span>) {
     let back = |occasion: &Occasion| {
         let next = material.occasions.iter().map(|other| other.at).find(|at| *at > occasion.at).unwrap_or(Time::MAX);
         let until = next.min(occasion.at + RECOVERED_WITHIN);
         let came = group.curves.iter().filter_map(|curve| {
             let begin = curve.samples.partition_point(|(at, _)| *at <= occasion.at);
             let after = curve.samples[begin..].iter().take_while(|(at, _)| *at <= until);
-            after
-                .filter(|(_, value)| if good == Relation::Above { *value > threshold } else { *value < threshold })
-                .map(|(at, _)| *at)
-                .next()
+            after.filter(|(_, value)| side.other().holds(*value, well)).map(|(at, _)| *at).next()
         });
         Some(came.min()?.since(occasion.at))
     };

@@ -194,12 +194,14 @@ fn why(material: &Material, found: &Found, times: &Times) -> Vec<String> {
             found.held,
             found.acted_at.len(),
             found.quiet_windows,
-            found.quiet.as_ref().map_or_else(String::new, |(_, value, _)| format!(" (the worst held {})", shown(*value)))
+            found.quiet.map_or_else(String::new, |value| format!(" (the worst held {})", shown(value)))
         )),
     }
     let back = found.recovered_within.map_or_else(String::new, |span| format!(", at the latest after {span}"));
     why.push(format!(
-        "claim within {}: it came back after {} of {} occasions{back}",
+        "claim {} {} within {}: it came there after {} of {} occasions{back}",
+        found.side.other().name(),
+        float(found.well),
         times.within,
         found.recovered,
         material.occasions.len()
@@ -244,6 +246,7 @@ fn policy() {{
         params: #{{
             // In the unit of {metric}.
             {limit}: {threshold},
+            well: {well},
             held_for: "{held}",
         }},
     }}
@@ -253,7 +256,7 @@ fn evaluate(s) {{
     if s.held_{side}(param("{limit}"), param("held_for")) {{
         propose({action})
             .because(`{metric} was {side} ${{param("{limit}")}} for ${{param("held_for")}}, and is ${{s.last()}} now`)
-            .claim(s.{good}(param("{limit}")).within("{within}"));
+            .claim(s.{good}(param("well")).within("{within}"));
     }}
 }}
 "#,
@@ -262,6 +265,7 @@ fn evaluate(s) {{
         side = side.name(),
         good = side.other().name(),
         threshold = float(*threshold),
+        well = float(found.well),
         count = material.occasions.len(),
         entries = entries.join(", "),
         cooldown = times.cooldown,
@@ -298,7 +302,7 @@ fn test(material: &Material, found: &Found, name: &str) -> Result<String, String
     let steps = found.held.millis() / step.millis() + LEAD_STEPS;
     let curves: Vec<&Curve> = material.curves.iter().filter(|curve| found.series.contains(&curve.key)).collect();
     let is_whole = |values: &[Option<f64>]| {
-        let inner = &values[values.len().saturating_sub((steps - LEAD_STEPS + 1) as usize)..];
+        let inner = &values[values.len().saturating_sub((steps - LEAD_STEPS) as usize)..];
         inner.iter().filter(|value| value.is_some()).count() * 10 >= inner.len() * 9
     };
     let on_bad_side = |values: &[Option<f64>]| {
@@ -315,7 +319,7 @@ fn test(material: &Material, found: &Found, name: &str) -> Result<String, String
     let Some((occasion, curve, values)) = acted else {
         return Err(format!("the record of {} has gaps before every occasion: there is nothing to test a draft with", found.metric));
     };
-    let quiet = found.quiet.as_ref().and_then(|(at, _, key)| {
+    let quiet = found.quiet_piece.as_ref().and_then(|(at, key)| {
         let curve = curves.iter().find(|curve| curve.key == *key)?;
         Some((*at, *curve, piece(curve, *at, step, steps)))
     });
