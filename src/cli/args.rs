@@ -138,6 +138,8 @@ pub enum Command {
         #[arg(required = true, value_name = "WORD")]
         words: Vec<String>,
     },
+    /// Serve agents on stdin and stdout (Model Context Protocol): they may look and propose, a person decides
+    Mcp,
     /// Dry run: every step, what would be sent, what the guards say and what would go down; sends nothing
     Plan {
         /// An action's number, or a verb

@@ -7,6 +7,7 @@
 
 mod acting;
 mod asking;
+mod mcp;
 mod scoring;
 pub(crate) mod show;
 mod tools;
@@ -18,6 +19,7 @@ pub mod place;
 pub mod rbac;
 
 pub use args::Cli;
+pub use mcp::OverSocket;
 
 use crate::client::ClientError;
 use args::Command;
@@ -95,6 +97,7 @@ pub async fn run(cli: Cli) -> Ended {
             acting::wish(&place, &wish, json).await
         }
         Command::Ask { words } => acting::ask(&place, &words, json).await,
+        Command::Mcp => mcp::mcp(&place).await,
         Command::Plan { what, target, args } => acting::plan(&place, &what, target.as_deref(), &args, json).await,
         Command::Runs => acting::runs(&place, json).await,
         Command::Release { run } => acting::release(&place, &run, json).await,

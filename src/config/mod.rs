@@ -23,8 +23,8 @@ pub use problem::{ConfigError, Problem};
 pub use reference::{reference, schema};
 pub use schemas::{SchemaOf, schema_of};
 pub use sections::{
-    ArbiterConfig, DigestConfig, DigestFile, JournalConfig, PerClass, PlaybooksConfig, PoliciesConfig, PolicyOverrideConfig, SamplesConfig,
-    StoreConfig, WebhooksConfig,
+    ArbiterConfig, DigestConfig, DigestFile, JournalConfig, McpConfig, PerClass, PlaybooksConfig, PoliciesConfig, PolicyOverrideConfig,
+    SamplesConfig, StoreConfig, WebhooksConfig,
 };
 pub use sensors::SensorConfig;
 
@@ -59,6 +59,8 @@ pub struct Config {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(with = "BTreeMap<String, sections::SecretText>")]
     pub tokens: BTreeMap<String, Secret>,
+    /// Agents: who may look, ask and propose, and nothing else. Read at the start only.
+    pub mcp: McpConfig,
     /// Names by which this machine may be asked over HTTP, besides `localhost` and addresses: `homeostat.lan`. Other names are refused,
     /// so that a page from elsewhere cannot ask in a browser's name.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -95,6 +97,7 @@ impl Default for Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 9797)),
             socket: None,
             tokens: BTreeMap::new(),
+            mcp: McpConfig::default(),
             hosts: Vec::new(),
             sensors: BTreeMap::from([("host".to_owned(), host)]),
             webhooks: WebhooksConfig::default(),
@@ -196,11 +199,15 @@ impl Config {
                         `webhooks.grafana` and `webhooks.alertmanager`, or listen on 127.0.0.1";
             problems.push(Problem::at(tree.find(&["listen"]), hint));
         }
-        for (name, token) in &self.tokens {
+        let agents = self.mcp.agents.iter().map(|(name, token)| (tree.find(&["mcp", "agents", name]), name, token));
+        for (node, name, token) in self.tokens.iter().map(|(name, token)| (tree.find(&["tokens", name]), name, token)).chain(agents) {
             if matches!(token, Secret::Literal(text) if text.len() < 16) {
-                let node = tree.find(&["tokens", name]);
                 problems.push(Problem::at(node, format!("the token `{name}` has fewer than 16 characters: too easy to guess")));
             }
+        }
+        for name in self.mcp.agents.keys().filter(|name| self.tokens.contains_key(*name)) {
+            let node = tree.find(&["mcp", "agents", name]);
+            problems.push(Problem::at(node, format!("`{name}` stands under `tokens`, too: an agent needs a name of its own")));
         }
         for name in self.sensors.keys() {
             if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)) {

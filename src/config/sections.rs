@@ -10,7 +10,7 @@ use super::around::{
 use homeostat_model::rules::OwnBase;
 use homeostat_model::{
     ArbiterSettings, Arg, Autonomy, BlastSettings, Calendar, Class, DayBudget, DayTime, EarnedSettings, Floor, MonthBudget, PolicyId,
-    PolicyOverride, Rung, Span, StoreSettings, StormSettings, Target, Tariff, Weekday, WitnessSettings,
+    PolicyOverride, Rung, Secret, Span, StoreSettings, StormSettings, Target, Tariff, Weekday, WitnessSettings,
 };
 use homeostat_sensors::webhook::{WebhookAuthConfig, WebhookLimits};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -62,6 +62,19 @@ impl JsonSchema for AutonomyText {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "type": "string", "enum": Autonomy::ALL.map(Autonomy::name) })
     }
+}
+
+/// Agents: who may look, ask and propose over HTTP, and nothing else.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct McpConfig {
+    /// Whether the Model Context Protocol is served at `/mcp`. `homeostat mcp` speaks it on stdin and stdout without this.
+    pub http: bool,
+    /// Tokens by name, for agents: `helper: ${env:HELPER_TOKEN}`. They may look, ask and propose; whatever they propose waits for a
+    /// person, and every order is refused.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(with = "BTreeMap<String, SecretText>")]
+    pub agents: BTreeMap<String, Secret>,
 }
 
 /// How alert senders prove themselves, and how much they may send.

@@ -24,6 +24,7 @@ data: /var/lib/homeostat
 listen: 192.168.1.5:9797
 tokens:
   phone: ${env:TOKEN}
+mcp: { http: true, agents: { helper: "${file:/run/secret}" } }
 sensors:
   host: { kind: host, interval: 10s }
   nas:
@@ -179,6 +180,8 @@ fn single_mistakes() {
         ("listen: somewhere", "1:9 "),
         ("listen: 0.0.0.0:80", "1:9 an address that others can reach"),
         ("tokens: { a: short }", "1:14 the token `a` has fewer than 16 characters"),
+        ("mcp: { agents: { a: short } }", "1:21 the token `a` has fewer than 16 characters"),
+        ("tokens: { a: \"${env:TOKEN}\" }\nmcp: { agents: { a: \"0123456789abcdef\" } }", "2:21 `a` stands under `tokens`, too"),
         ("tokens: { a: \"${env:NOPE}\" }", "1:14 the environment variable `NOPE` is not set"),
         ("tokens: { a: \"${file:/nope}\" }", "1:14 the secret file `/nope` cannot be read"),
         ("tokens: { a: \"${vault:x}\" }", "1:14 `tokens.a`: `${vault:x}` is not a secret reference"),

@@ -86,7 +86,7 @@ impl Server {
     /// Serves until `stop` turns true.
     pub async fn run(self, mut stop: watch::Receiver<bool>) {
         let app = self.app;
-        let router = router(Arc::clone(&app));
+        let router = router(Arc::clone(&app), self.options.agent_hosts());
         let places = Arc::new(Semaphore::new(self.options.connections_max.max(1)));
         let unix_places = Arc::new(Semaphore::new(UNIX_CONNECTIONS_MAX));
         let mut connections = JoinSet::new();

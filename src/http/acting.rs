@@ -54,7 +54,7 @@ pub(super) struct DryRun {
 }
 
 /// Reads values by the verb's schema, so that `3` is a number where one is expected and a text where that is.
-fn typed(kernel: &Kernel, verb: &Verb, args: BTreeMap<String, serde_json::Value>) -> Args {
+pub(super) fn typed(kernel: &Kernel, verb: &Verb, args: BTreeMap<String, serde_json::Value>) -> Args {
     let spec = kernel.verb_spec(verb);
     let read = |name: &str, value: serde_json::Value| {
         let kind = spec.and_then(|spec| spec.args.iter().find(|arg| arg.name == name)).map(|arg| &arg.kind);
@@ -68,7 +68,7 @@ fn typed(kernel: &Kernel, verb: &Verb, args: BTreeMap<String, serde_json::Value>
 }
 
 #[expect(clippy::result_large_err, reason = "the error is the answer, made once per refused request")]
-fn named(verb: String, target: String) -> Answer<(Verb, Target)> {
+pub(super) fn named(verb: String, target: String) -> Answer<(Verb, Target)> {
     if verb.split_once('.').is_none_or(|(actuator, name)| actuator.is_empty() || name.is_empty()) {
         return Err(failure(StatusCode::BAD_REQUEST, format!("`{verb}` is not a verb: expected `actuator.verb`, such as `power.wake`")));
     }

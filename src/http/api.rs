@@ -3,7 +3,7 @@
 //! Orders are checked first (so that a refusal has a reason), then journalled, then answered with what became of them. Deliberately
 //! absent: paging; lists have limits. An editor breaks this by answering an order before `submit` has returned.
 
-use super::auth::{Peer, operator};
+use super::auth::{NoRight, Peer, Tokens, asker, operator};
 use super::metrics::{CONTENT_TYPE, Facts, KernelFacts, Process};
 use super::view::{self, ActionLine, LedgerView, Overview};
 use super::webhooks::unavailable;
@@ -13,7 +13,8 @@ use crate::live::Refused;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, Query, Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use homeostat_kernel::Ledger;
 use homeostat_kernel::kernel::Explanation;
@@ -184,9 +185,9 @@ pub(super) async fn policy(State(app): State<Arc<App>>, Path(id): Path<String>, 
     Ok(Json(json!({ "policy": policy, "units": units })).into_response())
 }
 
-/// A question to the windows. It changes nothing, but the loop stands still while it is answered: it needs the right to order.
+/// A question to the windows. It changes nothing, but the loop stands still while it is answered: it needs the right to ask.
 pub(super) async fn evaluate(State(app): State<Arc<App>>, request: Request) -> Answer<Response> {
-    let (_, question) = order::<Question>(&app, request).await?;
+    let (_, question) = asked::<Question>(&app, request).await?;
     let answered = app.handle.ask(move |kernel| kernel.answer(&question)).await.map_err(refused)?;
     let answered = answered.map_err(|why| failure(StatusCode::UNPROCESSABLE_ENTITY, why.to_string()))?;
     Ok(Json(answered).into_response())
@@ -196,14 +197,32 @@ pub(super) async fn evaluate(State(app): State<Arc<App>>, request: Request) -> A
 
 /// Who orders, and what the body says. An empty body is an empty order.
 pub(super) async fn order<T: DeserializeOwned>(app: &App, request: Request) -> Answer<(String, T)> {
+    taken(app, request, operator).await
+}
+
+/// Who asks or proposes, and what the body says: as [`order`], and agents, too. For what changes nothing or waits for a person.
+pub(super) async fn asked<T: DeserializeOwned>(app: &App, request: Request) -> Answer<(String, T)> {
+    taken(app, request, asker).await
+}
+
+/// How a right is found: who has it, by the connection, the daemon's user, the headers and the tokens.
+type Right = fn(Peer, u32, &HeaderMap, &Tokens) -> Result<String, NoRight>;
+
+async fn taken<T: DeserializeOwned>(app: &App, request: Request, right: Right) -> Answer<(String, T)> {
     let (parts, body) = request.into_parts();
+    let by = by_right(app, &parts, right)?;
+    Ok((by, order_body(body).await?))
+}
+
+/// Who has the right, or why nobody has.
+#[expect(clippy::result_large_err, reason = "the error is the answer, made once per refused request")]
+pub(super) fn by_right(app: &App, parts: &Parts, right: Right) -> Answer<String> {
     let peer = parts.extensions.get::<Peer>().copied();
     let peer = peer.ok_or_else(|| failure(StatusCode::INTERNAL_SERVER_ERROR, "the connection has no known other end".into()))?;
-    let by = operator(peer, app.own_uid, &parts.headers, &app.tokens).map_err(|no| {
+    right(peer, app.own_uid, &parts.headers, &app.tokens).map_err(|no| {
         tracing::warn!(path = parts.uri.path(), why = %no, "An order was refused.");
         failure(no.status(), no.to_string())
-    })?;
-    Ok((by, order_body(body).await?))
+    })
 }
 
 async fn order_body<T: DeserializeOwned>(body: Body) -> Answer<T> {

@@ -1,6 +1,6 @@
 //! `POST /api/v1/ask`: what a person asks in words. Reads, and at most a plan that is shown; nothing is ordered here.
 
-use super::api::{Answer, order, refused};
+use super::api::{Answer, asked, refused};
 use super::scoring::{look, rules};
 use super::{App, acting, failure};
 use crate::ask::{Understood, understand};
@@ -20,14 +20,14 @@ struct Asked {
 
 /// `POST /api/v1/ask` with `{"text": "why is nas slow?"}`.
 pub(super) async fn ask(State(app): State<Arc<App>>, request: Request) -> Answer<Response> {
-    let (by, Asked { text }) = order(&app, request).await?;
+    let (by, Asked { text }) = asked(&app, request).await?;
     let known = app.handle.ask(crate::answers::known).await.map_err(refused)?;
     // Reading a long sentence in a large house may take a tenth of a second: not on a thread that serves others.
     let understood = tokio::task::spawn_blocking(move || understand(&text, &known)).await;
     let understood = understood.map_err(|_| failure(StatusCode::INTERNAL_SERVER_ERROR, "the sentence could not be read".into()))?;
-    let asked = understood.clone();
+    let question = understood.clone();
     let who = by.clone();
-    let mut answer = look(&app, move |kernel, rules| crate::answers::answer(kernel, rules, &asked, &who)).await?;
+    let mut answer = look(&app, move |kernel, rules| crate::answers::answer(kernel, rules, &question, &who)).await?;
     let mut planned = None;
     if let Understood::Request(wish) = &understood {
         let wish = wish.clone();

@@ -2,15 +2,19 @@
 //! in the data directory, which the command line uses.
 //!
 //! Reading order: `accept` (connections and their limits), `guard` (what every request passes), `auth` (who may order), `view` (what is
-//! shown), then the routes: `pages`, `api`, `scoring`, `webhooks`, `metrics`. Reads are open to whoever reaches the listener; orders need a
-//! token over TCP. Deliberately absent: TLS (a reverse proxy's), sessions, scripts in pages. An editor breaks this by adding a
-//! route that orders something without asking `auth::operator`, or by answering an order before the journal has it.
+//! shown), then the routes: `pages`, `api`, `asking`, `acting`, `proposing`, `scoring`, `webhooks`, `metrics`, and `agents` (the Model
+//! Context Protocol). Reads are open to whoever reaches the listener; orders need a person's token over TCP, questions and proposals
+//! anybody's. Deliberately absent: TLS (a reverse proxy's), sessions, scripts in pages. An editor breaks this by adding a route that
+//! orders something without asking `auth::operator` (`auth::asker` is for what changes nothing or waits for a person), or by answering
+//! an order before the journal has it.
 
 mod accept;
 mod acting;
+mod agents;
 mod api;
 mod asking;
 mod pages;
+mod proposing;
 mod scoring;
 mod webhooks;
 
@@ -26,7 +30,7 @@ pub use accept::{Server, serve};
 pub use auth::{Peer, Tokens};
 pub use webhooks::WebhookStatus;
 
-use crate::config::{Config, WebhooksConfig};
+use crate::config::{Config, McpConfig, WebhooksConfig};
 use crate::live::Handle;
 use axum::Router;
 use axum::http::StatusCode;
@@ -55,6 +59,8 @@ pub struct ServeOptions {
     pub hosts: Vec<String>,
     /// Who may order something over TCP, by name.
     pub tokens: BTreeMap<String, Secret>,
+    /// Whether agents are served, and their tokens.
+    pub mcp: McpConfig,
     /// How alert deliveries are taken.
     pub webhooks: WebhooksConfig,
     /// TCP connections at once.
@@ -72,10 +78,17 @@ impl ServeOptions {
             socket: config.socket_path(data),
             hosts: config.hosts.clone(),
             tokens: config.tokens.clone(),
+            mcp: config.mcp.clone(),
             webhooks: config.webhooks.clone(),
             connections_max: CONNECTIONS_MAX,
             actuators: Vec::new(),
         }
+    }
+
+    /// The names by which agents may ask over HTTP, besides this machine's own; `None`: they are not served.
+    fn agent_hosts(&self) -> Option<Vec<String>> {
+        let listener = Some(self.listen.ip()).filter(|ip| !ip.is_unspecified()).map(|ip| ip.to_string());
+        self.mcp.http.then(|| self.hosts.iter().cloned().chain(listener).collect())
     }
 }
 
@@ -98,12 +111,14 @@ impl App {
     /// Fetches the secrets; the error names the reference that cannot be had, never a value.
     fn new(handle: Handle, options: &ServeOptions, own_uid: u32) -> Result<App, String> {
         let resolve = |secret: &Secret| secret.resolve(|name| std::env::var(name).ok(), |path| std::fs::read_to_string(path));
-        let pairs = options.tokens.iter().map(|(name, secret)| Ok((name.clone(), resolve(secret)?))).collect::<Result<Vec<_>, String>>()?;
+        let pairs = |tokens: &BTreeMap<String, Secret>| {
+            tokens.iter().map(|(name, secret)| Ok((name.clone(), resolve(secret)?))).collect::<Result<Vec<_>, String>>()
+        };
         Ok(App {
             handle,
             data: options.data.clone(),
             hosts: options.hosts.clone(),
-            tokens: Tokens::new(pairs)?,
+            tokens: Tokens::new(pairs(&options.tokens)?)?.with(auth::Role::Agent, pairs(&options.mcp.agents)?)?,
             own_uid,
             webhooks: webhooks::Webhooks::new(&options.webhooks)?,
             answers: Mutex::new(BTreeMap::new()),
@@ -138,8 +153,16 @@ pub(crate) fn failure(status: StatusCode, error: String) -> Response {
     (status, axum::Json(serde_json::json!({ "error": error }))).into_response()
 }
 
-/// All routes.
-pub(crate) fn router(app: Arc<App>) -> Router {
+/// All routes. `agents`: the names by which `/mcp` may be asked; `None`: it is not served.
+pub(crate) fn router(app: Arc<App>, agents: Option<Vec<String>>) -> Router {
+    let api = routes(Arc::clone(&app));
+    match agents {
+        Some(hosts) => api.clone().merge(agents::routes(app, api, hosts)),
+        None => api,
+    }
+}
+
+fn routes(app: Arc<App>) -> Router {
     Router::new()
         .route("/", get(pages::status))
         .route("/actions/{id}", get(pages::action))
@@ -166,6 +189,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/api/v1/label/__name__/values", get(api::metric_names))
         .route("/api/v1/evaluate", post(api::evaluate))
         .route("/api/v1/ask", post(asking::ask))
+        .route("/api/v1/propose", post(proposing::propose))
         .route("/api/v1/wishes", post(acting::wish))
         .route("/api/v1/plan", post(acting::plan))
         .route("/api/v1/runs", get(acting::runs))

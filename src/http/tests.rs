@@ -1,5 +1,7 @@
 //! The routes over real sockets, on a real daemon without sensors.
 
+mod agents;
+
 use super::{ServeOptions, Server};
 use crate::client::{Client, ClientError};
 use crate::clock::SystemClock;
