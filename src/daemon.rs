@@ -108,6 +108,8 @@ pub struct Running {
     server: tokio::task::JoinHandle<()>,
     reloads: Option<Reloads>,
     digests: tokio::task::JoinHandle<()>,
+    notes: tokio::task::JoinHandle<()>,
+    desk: Option<tokio::task::JoinHandle<()>>,
 }
 
 /// Runs the daemon until it is told to stop.
@@ -161,10 +163,13 @@ pub async fn start(launch: Launch) -> anyhow::Result<Running> {
     let own_base = if is_at_home { own_base::find(&servers(&config), &data) } else { Vec::new() };
     let rules = rules::rule_set_on(&config, specs.clone(), own_base)?;
     let (notify, previews) = (assembled.notify, actuators.clone());
-    let announce: crate::dispatch::Announce = Arc::new(move |notice| {
+    let plainly: crate::dispatch::Announce = Arc::new(move |notice| {
         let notify = Arc::clone(&notify);
         Box::pin(async move { notify.announce(&notice).await })
     });
+    let (door, desk) = crate::approvals::prepare(&config.approvals).map_err(|faults| joined("approvals", &faults))?.unzip();
+    let announce = crate::approvals::over(door.clone(), Arc::clone(&plainly));
+    let thinker = thinker(&config, &clock, &data)?;
     let seed = clock.now().millis() as u64;
     let daemon = live::start(Parts {
         dir: data.clone(),
@@ -172,12 +177,14 @@ pub async fn start(launch: Launch) -> anyhow::Result<Running> {
         sensors: make_sensors(&config),
         actuators,
         announce: Arc::clone(&announce),
+        think: thinker.as_ref().map(|thinker| Arc::clone(thinker).think()),
         rules: rules.clone(),
         journal: config.journal_settings(),
         seed,
         opened: Some((recorder, opened)),
     })?;
-    let serve = crate::http::ServeOptions { actuators: previews, ..crate::http::ServeOptions::new(&config, &data, listen) };
+    let mut serve = crate::http::ServeOptions::new(&config, &data, listen);
+    (serve.actuators, serve.approvals, serve.thinker) = (previews, door, thinker);
     let bound = crate::http::Server::bind(daemon.handle(), serve).await.and_then(|server| Ok((server.local_addr()?, server)));
     let (listen, server) = match bound {
         Ok(bound) => bound,
@@ -191,9 +198,21 @@ pub async fn start(launch: Launch) -> anyhow::Result<Running> {
     let offset = config.arbiter.tariff.utc_offset_minutes;
     let digests = crate::digest::delivery::run(config.digest.clone(), offset, data.clone(), daemon.handle(), announce);
     let digests = tokio::spawn(digests);
+    let notes = tokio::spawn(crate::incidents::keep::run(data.clone(), daemon.handle(), None));
+    let desk = desk.map(|desk| tokio::spawn(desk.run(daemon.handle(), plainly)));
     let known = Known { config: config_path, data, servers: servers(&config), specs, loaded: rules };
     let reloads = reloads.then(|| watch_rules(&config, known, daemon.handle()));
-    Ok(Running { daemon, listen, stop, server, reloads, digests })
+    Ok(Running { daemon, listen, stop, server, reloads, digests, notes, desk })
+}
+
+/// Who can be asked, if anybody is configured.
+fn thinker(config: &Config, clock: &Arc<dyn Clock>, data: &Path) -> anyhow::Result<Option<Arc<crate::reasoning::Thinker>>> {
+    if config.reasoners.ask.is_empty() {
+        return Ok(None);
+    }
+    let chain = config.reasoners.build().map_err(|faults| joined("reasoners", &faults))?;
+    let thinker = crate::reasoning::Thinker::new(chain, config.reasoning.clone(), Arc::clone(clock), data);
+    Ok(Some(Arc::new(thinker)))
 }
 
 /// Ends experiments whose time was over while no engine ran, beside the start: they have a deadline of their own as well.
@@ -236,6 +255,8 @@ impl Running {
     pub async fn stop(mut self) {
         drop(self.reloads.take());
         self.digests.abort();
+        self.notes.abort();
+        self.desk.iter().for_each(tokio::task::JoinHandle::abort);
         let _ = self.stop.send(true);
         end(self.daemon, self.server).await;
     }

@@ -6,8 +6,11 @@
 
 use crate::clock::Clock;
 use crate::live::Handle;
+use crate::reasoning::Think;
 use homeostat_kernel::Effect;
-use homeostat_model::{Action, Actuator, BoxFuture, Event, Fault, FaultCode, Notice, Outcome, Receipt, Time};
+use homeostat_model::{
+    Action, Actuator, Advice, BoxFuture, Brief, Event, Fault, FaultCode, Notice, Outcome, QuestionId, Receipt, Span, Time, TokenUsage,
+};
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -30,6 +33,7 @@ pub type Announce = Arc<dyn Fn(Notice) -> BoxFuture<'static, ()> + Send + Sync>;
 pub struct Dispatcher {
     actuators: Arc<[Arc<dyn Actuator>]>,
     announce: Announce,
+    think: Option<Think>,
     clock: Arc<dyn Clock>,
     handle: Handle,
 }
@@ -52,8 +56,14 @@ impl Call<'_> {
 
 impl Dispatcher {
     /// A dispatcher over these actuators.
-    pub fn new(actuators: Arc<[Arc<dyn Actuator>]>, announce: Announce, clock: Arc<dyn Clock>, handle: Handle) -> Dispatcher {
-        Dispatcher { actuators, announce, clock, handle }
+    pub fn new(
+        actuators: Arc<[Arc<dyn Actuator>]>,
+        announce: Announce,
+        think: Option<Think>,
+        clock: Arc<dyn Clock>,
+        handle: Handle,
+    ) -> Dispatcher {
+        Dispatcher { actuators, announce, think, clock, handle }
     }
 
     /// Sends an effect; returns at once.
@@ -78,10 +88,38 @@ impl Dispatcher {
                     this.hand_in(Event::Reverted(reverting.action().id, outcome)).await;
                 });
             }
+            Effect::Question { id, brief } => {
+                tokio::spawn(async move {
+                    let advice = this.thought(id, brief).await;
+                    this.hand_in(Event::Advised(Box::new(advice))).await;
+                });
+            }
             Effect::Announce(notice) => {
                 tokio::spawn((self.announce)(notice));
             }
             Effect::Record(_) => {}
+        }
+    }
+
+    /// What models say to a question; nothing of it is an order. A panic is an answer that nobody gave.
+    async fn thought(&self, question: QuestionId, brief: Box<Brief>) -> Advice {
+        let nobody = |fault: String| Advice {
+            question,
+            answer: None,
+            fault,
+            needs: None,
+            looks: Vec::new(),
+            prompt_hash: String::new(),
+            usage: TokenUsage::default(),
+            cost_euros: 0.0,
+            latency: Span::ZERO,
+        };
+        match &self.think {
+            None => nobody("no reasoner is configured".into()),
+            Some(think) => match Caught(think(self.handle.clone(), question, brief)).await {
+                Ok(advice) => advice,
+                Err(panic) => nobody(format!("thinking about it panicked: {panic}")),
+            },
         }
     }
 

@@ -4,6 +4,7 @@
 //! the kernel something that is not in the journal, or by sending an effect before it is durable.
 
 pub mod answers;
+pub mod approvals;
 pub mod ask;
 pub mod boot;
 pub mod cli;
@@ -17,12 +18,15 @@ pub mod dispatch;
 pub mod doctor;
 pub mod driver;
 pub mod http;
+pub mod incidents;
 pub mod journal;
 pub mod live;
 pub mod own_base;
+pub mod people;
 pub mod playbooks;
 pub mod policy;
 pub mod readiness;
+pub mod reasoning;
 pub mod replay;
 pub mod rules;
 pub mod samples;

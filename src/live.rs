@@ -279,6 +279,8 @@ pub struct Parts {
     pub actuators: Vec<Arc<dyn Actuator>>,
     /// The way to people.
     pub announce: Announce,
+    /// The way to language models, if there are any.
+    pub think: Option<crate::reasoning::Think>,
     /// The rules to begin with.
     pub rules: RuleSet,
     /// The journal's limits.
@@ -317,7 +319,7 @@ pub fn start(parts: Parts) -> anyhow::Result<Daemon> {
     });
     let (queue, messages) = sync_channel(QUEUE_MAX);
     let handle = Handle { queue, shared: Arc::clone(&shared), clock: Arc::clone(&parts.clock) };
-    let dispatcher = Dispatcher::new(parts.actuators.into(), parts.announce, Arc::clone(&parts.clock), handle.clone());
+    let dispatcher = Dispatcher::new(parts.actuators.into(), parts.announce, parts.think, Arc::clone(&parts.clock), handle.clone());
     let runtime = tokio::runtime::Handle::current();
     let (started, has_started) = std::sync::mpsc::channel();
     let (clock, rules, seed, generation) = (Arc::clone(&parts.clock), parts.rules, parts.seed, opened.generation);

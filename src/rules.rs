@@ -129,6 +129,7 @@ pub fn rule_set_on(config: &Config, actuators: Vec<ActuatorSpec>, own_base: Vec<
         topology: config.topology.settings(),
         store: config.store.settings(),
         playbooks,
+        reasoning: config.reasoning.settings(),
     })
 }
 

@@ -52,7 +52,7 @@ pub fn run(core: &mut Core, script: Vec<(Time, Event)>, stand_in: &mut dyn Stand
                     stand_in.announce(now, notice);
                     continue;
                 }
-                Effect::Record(_) => continue,
+                Effect::Question { .. } | Effect::Record(_) => continue,
             };
             waiting.insert((now + after, counter), event);
             counter += 1;

@@ -93,6 +93,7 @@ pub fn start(dir: &Path, sensors: Vec<MakeSensor>, rules: RuleSet) -> (Daemon, U
         sensors,
         actuators: vec![Arc::new(Told { spec: spec(), arrived })],
         announce: Arc::new(|_| Box::pin(async {})),
+        think: None,
         rules,
         journal: JournalSettings::default(),
         seed: 1,

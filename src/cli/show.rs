@@ -243,6 +243,10 @@ fn event_text(event: &Event) -> String {
         Event::Ordered(ordered) => format!("{}: {:?}", ordered.by, ordered.command),
         Event::Settled(id, outcome) | Event::Reverted(id, outcome) => format!("{id}: {}", crate::http::view::outcome_text(outcome)),
         Event::ClockJumped { from, to } => format!("from {} to {}", moment(*from), moment(*to)),
+        Event::Advised(advice) => {
+            let by = advice.answer.as_ref().map_or(advice.fault.as_str(), |answer| answer.by.as_str());
+            format!("{}: {by}, {} tokens, {}", advice.question, advice.usage.total(), advice.latency)
+        }
         Event::Distrusted { reason } => reason.clone(),
     }
 }
@@ -269,6 +273,9 @@ fn record_text(record: &Record) -> String {
         }
         Record::Drilled(end) => format!("{}: {}", end.policy, end.text),
         Record::Tripped(trip) => format!("{}: {}", trip.target, trip.text),
+        Record::Asked { question, brief } => {
+            format!("{question}: {} ({} choices, {} texts from outside)", brief.occasion.title, brief.choices.len(), brief.told.len())
+        }
         Record::Announce(notice) => notice.title.clone(),
         Record::Noted(note) => serde_json::to_string(note).unwrap_or_default(),
     }

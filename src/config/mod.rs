@@ -10,6 +10,7 @@
 pub mod around;
 mod check;
 mod problem;
+mod reasoning;
 mod reference;
 mod schemas;
 mod sections;
@@ -20,6 +21,7 @@ mod tree;
 
 pub use around::TopologyConfig;
 pub use problem::{ConfigError, Problem};
+pub use reasoning::{LokiConfig, ReasoningConfig};
 pub use reference::{reference, schema};
 pub use schemas::{SchemaOf, schema_of};
 pub use sections::{
@@ -29,9 +31,12 @@ pub use sections::{
 pub use sensors::SensorConfig;
 
 use crate::journal::JournalSettings;
+use crate::people::{AskConfig, PersonConfig, RoleConfig};
 use crate::samples::SampleSettings;
 use homeostat_actuators::ActuatorsConfig;
+use homeostat_channels::ApprovalsConfig;
 use homeostat_model::Secret;
+use homeostat_reasoners::ReasonersConfig;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -71,6 +76,8 @@ pub struct Config {
     pub webhooks: WebhooksConfig,
     /// What Homeostat may do. Without this section: write notices to the log.
     pub actuators: ActuatorsConfig,
+    /// Where people are asked, besides the command line and HTTP. Read at the start only.
+    pub approvals: ApprovalsConfig,
     /// Where policies come from, and what is changed in them.
     pub policies: PoliciesConfig,
     /// Where playbooks come from.
@@ -79,6 +86,18 @@ pub struct Config {
     pub arbiter: ArbiterConfig,
     /// What hangs on what, who else steers what, and what is healthy.
     pub topology: TopologyConfig,
+    /// Which language models there are, in which order they are asked, and what they may use up. Without this section: none.
+    pub reasoners: ReasonersConfig,
+    /// When models are asked, how far their proposals may go, and what they may look at.
+    pub reasoning: ReasoningConfig,
+    /// Who is who, by name. Without this section whoever has a token or the socket may order everything. Read at the start only.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub people: BTreeMap<String, PersonConfig>,
+    /// What people may ask for and how much of it, by name. Read at the start only.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub roles: BTreeMap<String, RoleConfig>,
+    /// Words of this house for `homeostat ask`: other names, and environments. Read at the start only.
+    pub ask: AskConfig,
     /// What people are told every week.
     pub digest: DigestConfig,
     /// The limits of the windows in memory.
@@ -102,10 +121,16 @@ impl Default for Config {
             sensors: BTreeMap::from([("host".to_owned(), host)]),
             webhooks: WebhooksConfig::default(),
             actuators: ActuatorsConfig::default(),
+            approvals: ApprovalsConfig::default(),
             policies: PoliciesConfig::default(),
             playbooks: PlaybooksConfig::default(),
             arbiter: ArbiterConfig::default(),
             topology: TopologyConfig::default(),
+            reasoners: ReasonersConfig::default(),
+            reasoning: ReasoningConfig::default(),
+            people: BTreeMap::new(),
+            roles: BTreeMap::new(),
+            ask: AskConfig::default(),
             digest: DigestConfig::default(),
             store: StoreConfig::default(),
             journal: JournalConfig::default(),
@@ -216,6 +241,19 @@ impl Config {
             }
         }
         problems.extend(self.around_problems(tree));
+        for fault in self.approvals.build().err().into_iter().flatten() {
+            problems.push(Problem::at(tree.find(&["approvals"]), fault.detail));
+        }
+        for (field, why) in self.reasoning.problems(&self.reasoners) {
+            problems.push(Problem::at(tree.find(&["reasoning", field]), why));
+        }
+        let tokens = self.tokens.keys().map(String::as_str).collect();
+        for (section, key, why) in crate::people::problems(&self.people, &self.roles, &self.ask, &tokens) {
+            problems.push(Problem::at(tree.find(&[section, &key]), why));
+        }
+        if let Err(faults) = self.reasoners.build() {
+            problems.extend(faults.into_iter().map(|fault| Problem::at(tree.find(&["reasoners"]), fault.detail)));
+        }
         if let Err(why) = crate::digest::span(&self.digest.span.to_string()) {
             problems.push(Problem::at(tree.find(&["digest", "span"]), format!("`digest.span`: {why}")));
         }

@@ -282,6 +282,8 @@ impl Stage {
             | Command::Resume
             | Command::Unlock { .. }
             | Command::Wish { .. }
+            | Command::Propose { .. }
+            | Command::Consult { .. }
             | Command::Release { .. }
             | Command::Drill { .. } => None,
         };

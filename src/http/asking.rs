@@ -3,7 +3,8 @@
 use super::api::{Answer, asked, refused};
 use super::scoring::{look, rules};
 use super::{App, acting, failure};
-use crate::ask::{Understood, understand};
+use crate::ask::{Understood, Wish, understand};
+use crate::people::Deed;
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
@@ -21,22 +22,56 @@ struct Asked {
 /// `POST /api/v1/ask` with `{"text": "why is nas slow?"}`.
 pub(super) async fn ask(State(app): State<Arc<App>>, request: Request) -> Answer<Response> {
     let (by, Asked { text }) = asked(&app, request).await?;
-    let known = app.handle.ask(crate::answers::known).await.map_err(refused)?;
-    // Reading a long sentence in a large house may take a tenth of a second: not on a thread that serves others.
-    let understood = tokio::task::spawn_blocking(move || understand(&text, &known)).await;
-    let understood = understood.map_err(|_| failure(StatusCode::INTERNAL_SERVER_ERROR, "the sentence could not be read".into()))?;
+    let people = Arc::clone(&app.people);
+    let known = app.handle.ask(move |kernel| crate::answers::known(kernel, &people)).await.map_err(refused)?;
+    let known = Arc::new(known);
+    let mut understood = read(text.clone(), Arc::clone(&known)).await?;
+    let mut reworded = None;
+    if let (Understood::Unknown { .. }, Some(thinker)) = (&understood, &app.thinker) {
+        // A model chooses a sentence that could have been said; what follows is the grammar's again.
+        reworded = crate::reasoning::reword(thinker, &app.handle, &known, &text).await;
+        if let Some(reworded) = &reworded {
+            understood = read(reworded.sentence.clone(), known).await?;
+        }
+    }
     let question = understood.clone();
     let who = by.clone();
-    let mut answer = look(&app, move |kernel, rules| crate::answers::answer(kernel, rules, &question, &who)).await?;
+    let people = Arc::clone(&app.people);
+    let mut answer = look(&app, move |kernel, rules| crate::answers::answer(kernel, rules, &people, &question, &who)).await?;
     let mut planned = None;
-    if let Understood::Request(wish) = &understood {
+    if let Understood::Request(wish) = &understood
+        && let Some(quota) = may_be_asked(&app, &by, wish, &mut answer).await?
+    {
         let wish = wish.clone();
         let plan = app.handle.ask(move |kernel| kernel.plan(&by, &wish.verb, &wish.target, &wish.args)).await.map_err(refused)?;
         answer.next = Some(do_command(&plan));
         answer.lines.push(cost_line(&app, &plan).await?);
+        answer.lines.extend(quota.map(|used| format!("It is {used}.")));
         planned = Some(acting::previewed(&app, plan));
     }
-    Ok(Json(json!({ "understood": understood, "answer": answer, "planned": planned })).into_response())
+    if let Some(reworded) = &reworded {
+        answer.lines.insert(0, format!("Read by {} as: {}", reworded.by, reworded.sentence));
+    }
+    Ok(Json(json!({ "understood": understood, "answer": answer, "planned": planned, "reworded": reworded })).into_response())
+}
+
+/// Reading a long sentence in a large house may take a tenth of a second: not on a thread that serves others.
+async fn read(text: String, known: Arc<crate::ask::Known>) -> Answer<Understood> {
+    let understood = tokio::task::spawn_blocking(move || understand(&text, &known)).await;
+    understood.map_err(|_| failure(StatusCode::INTERNAL_SERVER_ERROR, "the sentence could not be read".into()))
+}
+
+/// Whether whoever asks may have this, and what of their quota it is; `None`: not, and the answer says why.
+async fn may_be_asked(app: &App, by: &str, wish: &Wish, answer: &mut crate::answers::Answer) -> Answer<Option<Option<String>>> {
+    let why = match app.people.may(by, Deed::Do(&wish.verb, &wish.target)) {
+        Ok(()) => match super::rights::used(app, by, &wish.verb, &wish.target).await? {
+            Ok(used) => return Ok(Some(used)),
+            Err(why) => why,
+        },
+        Err(why) => why,
+    };
+    answer.lines = vec![format!("Nothing is planned: {why}")];
+    Ok(None)
 }
 
 /// The command that confirms this very plan.

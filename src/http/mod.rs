@@ -10,11 +10,14 @@
 
 mod accept;
 mod acting;
+mod answering;
 mod agents;
 mod api;
 mod asking;
+mod notes;
 mod pages;
 mod proposing;
+mod rights;
 mod scoring;
 mod webhooks;
 
@@ -32,6 +35,7 @@ pub use webhooks::WebhookStatus;
 
 use crate::config::{Config, McpConfig, WebhooksConfig};
 use crate::live::Handle;
+use crate::people::People;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -63,10 +67,16 @@ pub struct ServeOptions {
     pub mcp: McpConfig,
     /// How alert deliveries are taken.
     pub webhooks: WebhooksConfig,
+    /// Who may ask for what.
+    pub people: Arc<People>,
     /// TCP connections at once.
     pub connections_max: usize,
     /// What dry runs ask for their previews.
     pub actuators: Vec<Arc<dyn Actuator>>,
+    /// The way to the desk that asks people on their channels, if there are any.
+    pub approvals: Option<crate::approvals::Door>,
+    /// The way to language models, if there are any: for sentences that the grammar does not understand, and for prose.
+    pub thinker: Option<Arc<crate::reasoning::Thinker>>,
 }
 
 impl ServeOptions {
@@ -80,8 +90,11 @@ impl ServeOptions {
             tokens: config.tokens.clone(),
             mcp: config.mcp.clone(),
             webhooks: config.webhooks.clone(),
+            people: Arc::new(People::new(&config.people, &config.roles, &config.ask)),
             connections_max: CONNECTIONS_MAX,
             actuators: Vec::new(),
+            approvals: None,
+            thinker: None,
         }
     }
 
@@ -100,11 +113,19 @@ pub(crate) struct App {
     tokens: Tokens,
     own_uid: u32,
     webhooks: webhooks::Webhooks,
+    people: Arc<People>,
+    /// Orders are taken one after the other where rights are kept.
+    turn: tokio::sync::Mutex<()>,
     answers: Mutex<BTreeMap<&'static str, u64>>,
     connections_refused: AtomicU64,
     actuators: Vec<Arc<dyn Actuator>>,
+    approvals: Option<crate::approvals::Door>,
+    thinker: Option<Arc<crate::reasoning::Thinker>>,
+    guesses: answering::Guesses,
     /// The rules in force as they were last read from the journal.
     rules: Mutex<Option<Arc<crate::scores::Rules>>>,
+    /// Incidents, up to the entry that was last looked at.
+    incidents: Mutex<crate::incidents::Book>,
 }
 
 impl App {
@@ -121,10 +142,16 @@ impl App {
             tokens: Tokens::new(pairs(&options.tokens)?)?.with(auth::Role::Agent, pairs(&options.mcp.agents)?)?,
             own_uid,
             webhooks: webhooks::Webhooks::new(&options.webhooks)?,
+            people: Arc::clone(&options.people),
+            turn: tokio::sync::Mutex::new(()),
             answers: Mutex::new(BTreeMap::new()),
             connections_refused: AtomicU64::new(0),
             actuators: options.actuators.clone(),
+            approvals: options.approvals.clone(),
+            thinker: options.thinker.clone(),
+            guesses: answering::Guesses::default(),
             rules: Mutex::new(None),
+            incidents: Mutex::default(),
         })
     }
 
@@ -183,6 +210,8 @@ fn routes(app: Arc<App>) -> Router {
         .route("/api/v1/autonomy", get(scoring::autonomy))
         .route("/api/v1/ledger", get(scoring::ledger))
         .route("/api/v1/digest", get(scoring::digest))
+        .route("/api/v1/notes", get(notes::list))
+        .route("/api/v1/notes/{id}", get(notes::note))
         .route("/api/v1/drills", post(scoring::drill))
         .route("/api/v1/policies", get(api::policies))
         .route("/api/v1/policies/{id}", get(api::policy))
@@ -198,6 +227,8 @@ fn routes(app: Arc<App>) -> Router {
         .route("/api/v1/pause", post(api::pause))
         .route("/api/v1/resume", post(api::resume))
         .route("/api/v1/unlock", post(api::unlock))
+        .route("/answer/{token}", get(answering::show).post(answering::answer))
+        .route("/slack/interactive", post(answering::slack))
         .route("/webhooks/alertmanager", post(webhooks::alertmanager))
         .route("/webhooks/grafana", post(webhooks::grafana).put(webhooks::grafana))
         .fallback(|| async {

@@ -1,6 +1,7 @@
 //! The routes over real sockets, on a real daemon without sensors.
 
 mod agents;
+mod rights;
 
 use super::{ServeOptions, Server};
 use crate::client::{Client, ClientError};
@@ -47,6 +48,7 @@ async fn serve_with(change: impl FnOnce(&mut ServeOptions), rules: impl FnOnce(&
         sensors: Vec::new(),
         actuators,
         announce: Arc::new(|_| Box::pin(async {})),
+        think: None,
         rules,
         journal: JournalSettings::default(),
         seed: 1,

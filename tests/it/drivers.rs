@@ -61,6 +61,7 @@ fn live_journal(dir: &std::path::Path) {
             sensors: Vec::new(),
             actuators,
             announce: Arc::new(|_| Box::pin(async {})),
+            think: None,
             rules: scenario::rules(),
             journal: JournalSettings::default(),
             seed: 7,
