@@ -299,12 +299,16 @@ impl Book {
         Taken { action: bound.action, plan, answer: bound.answer, label: bound.label.clone() }
     }
 
-    /// What a token stands for, without using it up: for the page that asks again.
+    /// What a token stands for, without using it up: for the page that asks again. What is refused is counted.
     ///
     /// # Errors
     /// See [`Refusal`].
-    pub fn look(&self, now: Time, text: &str, way: &Way) -> Result<Taken, Refusal> {
-        self.find(now, text, way).map(|bound| self.taken(bound))
+    pub fn look(&mut self, now: Time, text: &str, way: &Way) -> Result<Taken, Refusal> {
+        let found = self.find(now, text, way).map(|bound| self.taken(bound));
+        if let Err(refusal) = &found {
+            *self.counts.refused.entry(refusal.name()).or_default() += 1;
+        }
+        found
     }
 
     /// Takes an answer: from here on every token of this question is refused. `by` is who, for those who come later; a link's token
@@ -313,13 +317,7 @@ impl Book {
     /// # Errors
     /// See [`Refusal`].
     pub fn take(&mut self, now: Time, text: &str, way: &Way, by: Option<&str>) -> Result<Taken, Refusal> {
-        let taken = match self.find(now, text, way) {
-            Ok(bound) => self.taken(bound),
-            Err(refusal) => {
-                *self.counts.refused.entry(refusal.name()).or_default() += 1;
-                return Err(refusal);
-            }
-        };
+        let taken = self.look(now, text, way)?;
         if let Some(open) = self.questions.get_mut(&taken.action) {
             open.answered_by = Some(by.unwrap_or(&taken.label).to_owned());
         }

@@ -74,7 +74,9 @@ pub(super) async fn metrics(State(app): State<Arc<App>>) -> Response {
     let kernel = tokio::time::timeout(ALIVE_WITHIN, app.handle.ask(KernelFacts::of)).await.ok().and_then(Result::ok);
     let rules = super::scoring::rules(&app).await.ok();
     let (daemon, webhooks, answers) = (app.handle.status(), app.webhooks.status(), app.answers());
+    let approvals = app.approvals.as_ref().map(crate::approvals::Door::status);
     let facts = Facts {
+        approvals: approvals.as_ref(),
         daemon: &daemon,
         kernel: kernel.as_ref(),
         rules: rules.as_deref(),
@@ -112,7 +114,8 @@ pub(super) async fn actions(State(app): State<Arc<App>>, Query(query): Query<Lis
 
 pub(super) async fn approvals(State(app): State<Arc<App>>) -> Answer<Response> {
     let approvals = app.handle.ask(|kernel| view::approvals(kernel.ledger())).await.map_err(refused)?;
-    Ok(Json(json!({ "approvals": approvals })).into_response())
+    let channels = app.approvals.as_ref().map(crate::approvals::Door::status);
+    Ok(Json(json!({ "approvals": approvals, "channels": channels })).into_response())
 }
 
 /// From memory, or from the journal where memory no longer has it.

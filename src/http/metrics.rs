@@ -5,6 +5,7 @@
 //! alert's name.
 
 use super::webhooks::WebhookStatus;
+use crate::approvals::{ApprovalsStatus, ChannelStatus};
 use crate::live::{DaemonStatus, SensorStatus};
 use crate::scores::Rules;
 use homeostat_kernel::Kernel;
@@ -49,6 +50,8 @@ pub struct Facts<'a> {
     pub rules: Option<&'a Rules>,
     /// Deliveries by source.
     pub webhooks: &'a BTreeMap<&'static str, WebhookStatus>,
+    /// How people are asked on their channels; `None` if there are none.
+    pub approvals: Option<&'a ApprovalsStatus>,
     /// Answers by HTTP status class: `2xx` …
     pub answers: &'a BTreeMap<&'static str, u64>,
     /// Connections that were closed at once because there were too many.
@@ -168,6 +171,9 @@ pub fn families(facts: &Facts<'_>) -> Vec<Family> {
         learned::families(&mut page, &kernel.learned, facts.rules);
     }
     http(&mut page, facts);
+    if let Some(status) = facts.approvals {
+        approvals(&mut page, status);
+    }
     if let Some(process) = facts.process {
         page.gauge("process_resident_memory_bytes", "Memory of this process, in bytes", process.resident_bytes);
         page.put(true, "process_cpu_seconds", "Processor time of this process, in seconds", vec![(Vec::new(), process.cpu_seconds)]);
@@ -284,6 +290,19 @@ fn policies(page: &mut Page, kernel: &KernelFacts) {
     let faults =
         kernel.policies.iter().map(|policy| (&policy.policy, f64::from(u8::from(kernel.observer_faults.contains(&policy.policy)))));
     page.gauges("observer_fault", "1 if so many targets of a policy look bad that the observer is suspected", "policy", faults);
+}
+
+fn approvals(page: &mut Page, status: &ApprovalsStatus) {
+    page.gauge("approvals_open", "Questions that are open on people's channels", status.open as f64);
+    page.counter("approvals_asked", "Questions that were asked on people's channels", status.asked);
+    page.counter("approvals_not_asked", "Questions that were not, because too many were open", status.not_asked);
+    page.counter("approval_answers", "Answers over channels and links that were taken", status.taken);
+    let refused = status.refused.iter().map(|(why, count)| (*why, *count));
+    page.counters("approval_answers_refused", "Answers over channels and links that were not, by why", "why", refused);
+    let by = |count: fn(&ChannelStatus) -> u64| status.channels.iter().map(move |(channel, line)| (channel.clone(), count(line)));
+    page.counters("approval_messages", "Messages about questions that arrived", "channel", by(|line| line.delivered));
+    page.counters("approval_messages_given_up", "Messages about questions that were given up", "channel", by(|line| line.given_up));
+    page.counters("approval_strangers", "Presses by people or in chats that are not on the list", "channel", by(|line| line.strangers));
 }
 
 fn http(page: &mut Page, facts: &Facts<'_>) {
@@ -411,6 +430,8 @@ mod tests {
             learned: Learned::of(&crate::scores::tests::ledger(), crate::scores::tests::NOON),
             ..KernelFacts::default()
         };
+        let channel = crate::approvals::ChannelStatus { delivered: 3, ..Default::default() };
+        let approvals = ApprovalsStatus { open: 2, channels: BTreeMap::from([("ntfy:phone".into(), channel)]), ..Default::default() };
         let answers = BTreeMap::from([("2xx", 5)]);
         let process = Process::read();
         assert!(process.is_some_and(|p| p.resident_bytes > 1e6 && p.open_fds > 2.0), "{process:?}");
@@ -421,6 +442,7 @@ mod tests {
             kernel: Some(&kernel),
             rules: Some(&rules),
             webhooks: &webhooks,
+            approvals: Some(&approvals),
             answers: &answers,
             connections_refused: 1,
             process,
@@ -434,6 +456,7 @@ mod tests {
         assert_eq!(seen.0.len(), expected, "{page}");
         for line in [
             "homeostat_rulings_total{verdict=\"denied\"} 4.0",
+            "homeostat_approval_messages_total{channel=\"ntfy:phone\"} 3.0",
             "homeostat_actions{phase=\"done\"} 7.0",
             "homeostat_queue_refused_total{queue=\"kernel\"} 3.0",
             "homeostat_start_time_seconds 1.5",

@@ -1,6 +1,7 @@
 //! What the daemon promises, in one binary: one kernel under several drivers, crashes, real servers.
 
 mod acting;
+mod approvals;
 mod backtest;
 mod checking;
 mod daemon;
