@@ -111,6 +111,9 @@ pub enum Command {
     },
     /// What was healed, what only seemed so, what keeps coming back, and what it cost
     Digest(DigestArgs),
+    /// What went wrong and what came of it: incidents, and a note about each
+    #[command(subcommand)]
+    Incident(super::incident::IncidentCommand),
     /// Rehearse: make the fault of a policy's drill now, and see whether it answers
     Drill {
         /// The policy's name

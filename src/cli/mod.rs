@@ -7,6 +7,7 @@
 
 mod acting;
 mod asking;
+mod incident;
 mod mcp;
 mod scoring;
 pub(crate) mod show;
@@ -91,6 +92,7 @@ pub async fn run(cli: Cli) -> Ended {
         Command::Autonomy => scoring::autonomy(&place, json).await,
         Command::Ledger { month } => scoring::ledger(&place, month, json).await,
         Command::Digest(args) => scoring::digest(&place, &args, json).await,
+        Command::Incident(command) => incident::run(&place, command, json).await,
         Command::Drill { policy } => scoring::drill(&place, &policy, json).await,
         Command::Do { verb, target, args, because, plan } => {
             let wish = acting::Wish { verb: &verb, target: &target, pairs: &args, because: &because, plan: plan.as_deref() };

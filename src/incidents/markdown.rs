@@ -39,7 +39,9 @@ impl Note {
         );
         if !self.missing.is_empty() {
             text.push_str("\n## What is missing here\n\n");
-            self.missing.iter().for_each(|line| drop(writeln!(text, "- {}", plain(line))));
+            for line in &self.missing {
+                let _ = writeln!(text, "- {}", plain(line));
+            }
         }
         text
     }

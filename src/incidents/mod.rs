@@ -6,6 +6,7 @@
 //! and acting; an incident here is a view, the kernel knows none. An editor breaks this by a statement that no entry carries.
 
 pub mod book;
+pub mod keep;
 mod markdown;
 pub mod note;
 mod place;
@@ -15,7 +16,7 @@ pub mod text;
 mod timeline;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use book::{Book, Incident};
 pub use note::Note;

@@ -320,13 +320,18 @@ fn tried(id: ActionId, deed: &Deed<'_>) -> Vec<Statement> {
         }
         None => found.push(statement((entry, at), Some(id), format!("{id}: nothing is known of its outcome"), Vec::new())),
     }
-    if let Some((entry, at, judgement)) = deed.judged {
+    if let Some((entry, at, judgement)) = deed.judged.filter(|_| !is_delivery(deed.proposal)) {
         found.push(statement((entry, at), Some(id), judged_text(id, judgement), vec![quote("seen", &judgement.text)]));
     }
     if let Some((entry, at, score)) = deed.scored {
         found.push(scored(id, (entry, at), score));
     }
     found
+}
+
+/// Whether its claim is the actuator's own word, which the outcome says already.
+pub(super) fn is_delivery(proposal: &Proposal) -> bool {
+    matches!(proposal.claim.as_ref().map(|claim| &claim.subject), Some(ClaimSubject::Delivered))
 }
 
 pub(super) fn judged_text(id: ActionId, judgement: &Judgement) -> String {
@@ -345,6 +350,9 @@ pub(super) fn scored(id: ActionId, entry: (u64, Time), score: &Score) -> Stateme
         Finding::Harmed => "did harm",
         Finding::Inconclusive => "cannot be told apart from what would have come anyway",
     };
+    if let Some(why) = &score.missing {
+        return statement(entry, Some(id), format!("what {id} did cannot be told"), vec![quote("because", why)]);
+    }
     let chances = format!("chance of help {:.0} %, of harm {:.0} %", score.p_helped * 100.0, score.p_harmed * 100.0);
     let effect = score.effect.as_ref().map_or_else(String::new, |effect| {
         format!(
@@ -359,7 +367,6 @@ pub(super) fn scored(id: ActionId, entry: (u64, Time), score: &Score) -> Stateme
     let mut quotes = Vec::new();
     quotes.extend(score.effect.as_ref().map(|effect| quote("series", &effect.series.to_string())));
     quotes.push(quote("in words", &score.text));
-    quotes.extend(score.missing.as_ref().map(|why| quote("missing", why)));
     let sides = score.side_effects.iter().filter(|effect| effect.finding == Finding::Harmed);
     quotes.extend(sides.take(4).map(|effect| quote("harmed beside it", &effect.series.to_string())));
     statement(entry, Some(id), format!("{id} {word}: {chances}{effect}"), quotes)

@@ -115,7 +115,7 @@ pub fn with_prose(note: &Note, model: &str, json: &str) -> String {
     // Before the first section of the record, after the head.
     match markdown.find("\n## ") {
         Some(at) => format!("{}{section}{}", &markdown[..at], &markdown[at..]),
-        None => markdown + &section,
+        None => markdown + section.as_str(),
     }
 }
 
@@ -127,7 +127,9 @@ fn clean_words(text: &str) -> String {
 /// A long text in pieces that are cut each for itself.
 fn sentences(text: &str) -> Vec<String> {
     const SENTENCES_MAX: usize = 12;
-    text.split_inclusive(['.', '!', '?', '\n']).fold(Vec::new(), |mut parts: Vec<String>, piece| {
+    let mut parts: Vec<String> = Vec::new();
+    for piece in text.split_inclusive(['.', '!', '?', '\n']) {
+        let count = parts.len();
         match parts.last_mut() {
             // `3.5` is no end of a sentence, and short ones stay together.
             Some(last)
@@ -135,11 +137,11 @@ fn sentences(text: &str) -> Vec<String> {
             {
                 last.push_str(piece);
             }
-            _ if parts.len() < SENTENCES_MAX => parts.push(piece.to_owned()),
-            _ => {}
+            _ if count < SENTENCES_MAX => parts.push(piece.to_owned()),
+            _ => break,
         }
-        parts
-    })
+    }
+    parts
 }
 
 /// The numbers of the record.

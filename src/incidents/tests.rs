@@ -153,7 +153,7 @@ fn evaluate(fs) {
         virtual_time::run(&mut core, script, &mut Hands, until);
     }
 
-    /// The disk is full from the first to the fifth minute; the alert that others send about the same node carries [`EVIL`]; a second
+    /// The disk is full for a hundred seconds after ten minutes, and clean again after it was cleaned; the alert that others send about the same node carries [`EVIL`]; a second
     /// alert comes hours later.
     pub(crate) fn disk(dir: &Path) {
         let key = |node: &str| SeriesKey::new("filesystem_avail_ratio", [("node", node), ("mountpoint", "/")]);
@@ -161,12 +161,12 @@ fn evaluate(fs) {
         let mut script =
             vec![(BEGIN, Event::Loaded(Box::new(rules(vec![source("ask", ASK), source("clean", CLEAN), source("tell", TELL)]))))];
         for round in 0..900 {
-            let full = (6..30).contains(&round);
+            let full = (60..70).contains(&round);
             script.push((at(10 * round), observation(round, &keys, &[if full { 0.05 } else { 0.5 }, 0.7])));
         }
-        script.push((at(95), alert("Fan", AlertStatus::Firing, at(90), EVIL)));
-        script.push((at(100), alert("Fan", AlertStatus::Firing, at(90), EVIL)));
-        script.push((at(400), alert("Fan", AlertStatus::Resolved, at(90), EVIL)));
+        script.push((at(655), alert("Fan", AlertStatus::Firing, at(650), EVIL)));
+        script.push((at(665), alert("Fan", AlertStatus::Firing, at(650), EVIL)));
+        script.push((at(960), alert("Fan", AlertStatus::Resolved, at(650), EVIL)));
         script.push((at(8000), alert("Door", AlertStatus::Firing, at(7990), "open")));
         script.sort_by_key(|(at, _)| *at);
         play(dir, script, at(9000));
@@ -196,7 +196,7 @@ fn what_is_at_one_place_is_one_incident_and_what_comes_later_another() {
     // The wish of the policy that cleans comes before the alert: it begins it, and the alert of the same node belongs to it.
     assert_eq!(first.title, "policy clean");
     assert!(first.closed && !first.silent && first.firing == 0, "{first:?}");
-    assert!(first.ended.unwrap() >= at(400), "the alert ends at 400 s");
+    assert!(first.ended.unwrap() >= at(960), "the alert ends at 960 s");
     assert_eq!((later.title.as_str(), later.ended, later.started), ("alert Door", None, at(7990)));
     assert_eq!(later.earlier, [first.started]);
     assert_eq!(book.find("latest").unwrap().id, later.id);
@@ -338,7 +338,9 @@ fn a_models_words_are_named_marked_and_without_markup() {
     assert!(text.contains("Written by `tiny' # model`. Unverified"), "{text}");
     assert!(text.contains("5 % left") && text.contains(&format!("7777 {NOT_IN_RECORD} times")), "{text}");
     assert!(text.contains("are marked: 1"), "{text}");
-    assert!(!text.contains("<img") && !text.contains("[here](") && text.matches("\n## What was tried").count() == 1, "{text}");
+    let outside = |text: &str| text.split('`').step_by(2).collect::<String>();
+    assert!(!text.contains("<img") && !outside(&text.replace("\\`", "")).contains("]("), "{text}");
+    assert_eq!(text.matches("\n## What was tried").count(), 1, "{text}");
     // The record stands below as it is.
     let record = note.markdown();
     assert!(text.ends_with(&record[record.find("\n## ").unwrap()..]));

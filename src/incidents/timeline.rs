@@ -5,11 +5,11 @@
 
 use super::book::Incident;
 use super::note::{
-    Statement, alert_name, by_person, deciding, is_here, judged_text, ordered, origin, quote, scored, statement, wish, withdrawn,
+    Statement, alert_name, by_person, deciding, is_delivery, is_here, judged_text, ordered, quote, scored, statement, wish, withdrawn,
 };
 use crate::http::view::{moment, outcome_text};
 use homeostat_model::{ActionId, AlertStatus, Command, Entry, EntryBody, Event, Proposal, Record, Ruling, Time};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a ruling came to the last time: verdict and guard.
 type Ruled = (&'static str, Option<String>);
@@ -20,6 +20,7 @@ pub(super) fn timeline(incident: &Incident, entries: &[&Entry]) -> Vec<Statement
     // The newest line about an action's ruling, what it said, and how often it was said again.
     let mut rulings: BTreeMap<ActionId, (usize, Ruled, u64)> = BTreeMap::new();
     let mut firing: BTreeMap<&str, Time> = BTreeMap::new();
+    let mut deliveries: BTreeSet<ActionId> = BTreeSet::new();
     for entry in entries {
         let place = (entry.seq, entry.at);
         match &entry.body {
@@ -42,6 +43,9 @@ pub(super) fn timeline(incident: &Incident, entries: &[&Entry]) -> Vec<Statement
                 }
             }
             EntryBody::Effect(Record::Ruled { action, proposal, ruling, .. }) => {
+                if is_delivery(proposal) {
+                    deliveries.insert(*action);
+                }
                 let said: Ruled = (ruling.verdict.name(), ruling.decided_by().map(|reason| reason.guard.clone()));
                 match rulings.get_mut(action) {
                     Some((_, before, again)) if *before == said => *again += 1,
@@ -51,6 +55,8 @@ pub(super) fn timeline(incident: &Incident, entries: &[&Entry]) -> Vec<Statement
                     }
                 }
             }
+            // Their outcome says the same.
+            EntryBody::Effect(Record::Judged { action, .. }) if deliveries.contains(action) => {}
             body => lines.extend(other(place, body)),
         }
     }
@@ -65,7 +71,7 @@ pub(super) fn timeline(incident: &Incident, entries: &[&Entry]) -> Vec<Statement
 fn ruled(place: (u64, Time), action: ActionId, proposal: &Proposal, ruling: &Ruling) -> Statement {
     let mut quotes = vec![wish(proposal)];
     quotes.extend(deciding(ruling));
-    quotes.extend(origin(proposal));
+    quotes.push(quote("wished by", &proposal.origin.to_string()));
     let who = if by_person(&proposal.origin) { "a person's wish" } else { "wished" };
     statement(place, Some(action), format!("{action}, {who}, is ruled: {}", ruling.verdict.name().replace('_', " ")), quotes)
 }

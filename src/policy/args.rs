@@ -26,6 +26,8 @@ pub enum PolicyCommand {
     Fuzz(super::fuzz::FuzzArgs),
     /// Write a policy and its test, ready to be edited
     New(super::new::NewArgs),
+    /// Draft a policy and its test from what was done again and again, as a patch for review; nothing is loaded
+    Draft(super::draft::DraftArgs),
     /// Check and test policies and look at their last hours again whenever one is saved
     Watch {
         /// The folder [default: the configured policy folder, ./policies]

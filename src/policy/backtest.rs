@@ -276,6 +276,23 @@ pub(super) fn recent(config: &Config, data: &Path, policies: &[PathBuf], from: T
     over(all, |take| recorded(data, from, to, take))
 }
 
+/// What one policy would have done beside nothing else by what the daemon recorded.
+///
+/// # Errors
+/// There is no recording, or the policy cannot be run.
+pub(super) fn of_source(
+    whole: &RuleSet,
+    source: homeostat_model::PolicySource,
+    data: &Path,
+    from: Time,
+    to: Time,
+) -> anyhow::Result<Backtest> {
+    let (version, policies) = (source.path.clone(), vec![source.id.clone()]);
+    let rules = RuleSet { policies: vec![source], ..whole.clone() };
+    let question = Question { version, rules, policies, from, to, approve: false, is_recorded: true };
+    over(vec![question], |take| recorded(data, from, to, take))?.pop().ok_or_else(|| anyhow!("the backtest gave no answer"))
+}
+
 /// Prints and writes what was found.
 fn answer(args: &BacktestArgs, mut found: Vec<Backtest>, json: bool) -> Ended {
     let other = (found.len() > 1).then(|| found.remove(1));

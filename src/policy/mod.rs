@@ -8,6 +8,7 @@ pub mod backtest;
 pub mod check;
 mod compare;
 pub mod doc;
+mod draft;
 pub mod fuzz;
 mod history;
 pub mod lint;
@@ -39,6 +40,7 @@ pub async fn run(place: Place, command: PolicyCommand, json: bool) -> Ended {
         PolicyCommand::Doc(args) => doc::doc(&args, json),
         PolicyCommand::Repl => repl::repl(place, json).await,
         PolicyCommand::New(args) => new::new(place, &args, json),
+        PolicyCommand::Draft(args) => draft::draft(place, &args, json),
         PolicyCommand::Watch { dir, once } => watch::watch(place, dir, once, json).await,
         PolicyCommand::Test { paths, name, coverage, junit } => {
             test::test_policies(place, &test::Asked { paths, name, coverage, junit }, json)
