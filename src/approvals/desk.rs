@@ -8,6 +8,7 @@ use super::post::{Job, Post, Report, Task};
 use super::{ApprovalsStatus, Mail, told};
 use crate::dispatch::Announce;
 use crate::live::{Handle, Refused};
+use crate::people::{Deed, People};
 use homeostat_channels::book::Counts;
 use homeostat_channels::{Answer, Book, Channel, Press, Question, Refusal, TOKEN_BYTES, Taken, Told, Way};
 use homeostat_kernel::Kernel;
@@ -58,6 +59,7 @@ pub struct Desk {
 struct Around {
     handle: Handle,
     announce: Announce,
+    people: Arc<People>,
 }
 
 /// What the kernel has open, and how that ended which it no longer has.
@@ -80,9 +82,9 @@ impl Desk {
     }
 
     /// Runs until the daemon stops, with one task for each channel. `announce` is the usual way to people: it is used for what no
-    /// channel takes.
-    pub async fn run(mut self, handle: Handle, announce: Announce) {
-        let around = Around { handle, announce };
+    /// channel takes. `people` may narrow who may say yes to what.
+    pub async fn run(mut self, handle: Handle, announce: Announce, people: Arc<People>) {
+        let around = Around { handle, announce, people };
         let (reports, mut reported) = mpsc::unbounded_channel();
         // Dropped with this future, and every task with it.
         let mut tasks = JoinSet::new();
@@ -248,9 +250,22 @@ impl Desk {
     /// Judges an answer whose token is good, and orders what it says.
     async fn answered(&mut self, around: &Around, taken: Taken, way: &Way, by: String) -> Told {
         let (action, plan) = (taken.action, taken.plan.clone());
-        let looked = around.handle.ask(move |kernel| kernel.answerable(action, Some(&plan))).await;
-        match looked {
-            Ok(Ok(())) => {}
+        let look = move |kernel: &Kernel| {
+            let deed = kernel.ledger().action(action).map(|state| (state.proposal.verb.clone(), state.proposal.target.clone()));
+            kernel.answerable(action, Some(&plan)).map(|()| deed)
+        };
+        match around.handle.ask(look).await {
+            Ok(Ok(deed)) => {
+                // As over HTTP: a no stays with everybody who may answer at all.
+                let right =
+                    deed.filter(|_| taken.answer == Answer::Yes).map(|(verb, target)| around.people.may(&by, Deed::Do(&verb, &target)));
+                if let Some(Err(why)) = right {
+                    self.book.put_back(&taken);
+                    self.refused_by_kernel += 1;
+                    tracing::warn!(by, why, "An order was refused.");
+                    return Told::Refused(format!("{action}: {why}"));
+                }
+            }
             Ok(Err(why)) => {
                 self.refused_by_kernel += 1;
                 return Told::Refused(format!("{action} cannot be answered: {why}."));
