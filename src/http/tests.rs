@@ -1,6 +1,7 @@
 //! The routes over real sockets, on a real daemon without sensors.
 
 mod agents;
+mod notes;
 mod rights;
 
 use super::{ServeOptions, Server};
