@@ -169,8 +169,11 @@ fn is_plain(metric: &str) -> bool {
     metric.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && metric.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
+/// A metric and the labels that last.
+type Lasting<'a> = (&'a str, Vec<(&'a str, &'a str)>);
+
 fn groups(curves: &[Curve]) -> Vec<Group<'_>> {
-    let mut found: BTreeMap<(&str, Vec<(&str, &str)>), Vec<&Curve>> = BTreeMap::new();
+    let mut found: BTreeMap<Lasting<'_>, Vec<&Curve>> = BTreeMap::new();
     for curve in curves {
         let lasting = curve.key.labels.iter().filter(|(name, _)| !VOLATILE.contains(name)).collect();
         found.entry((&curve.key.metric, lasting)).or_default().push(curve);

@@ -313,7 +313,8 @@ fn test(material: &Material, found: &Found, name: &str) -> Result<String, String
         curves.iter().find_map(|curve| {
             held_value(curve, found.side, occasion.at, found.held)?;
             let values = piece(curve, occasion.at, step, steps);
-            (is_whole(&values) && on_bad_side(&values)).then(|| (occasion, *curve, values))
+            let fits = is_whole(&values) && on_bad_side(&values);
+            fits.then_some((occasion, *curve, values))
         })
     });
     let Some((occasion, curve, values)) = acted else {
