@@ -6,11 +6,13 @@
 
 mod known;
 mod reads;
+mod rights;
 mod told;
 
 pub use known::known;
 
 use crate::ask::{Asked, Choice, Intent, Order, Understood};
+use crate::people::{Deed, People};
 use crate::scores::Rules;
 use homeostat_kernel::Kernel;
 use homeostat_model::Time;
@@ -77,11 +79,11 @@ impl Answer {
 }
 
 /// The answer to what was understood. `by` is who asks.
-pub fn answer(kernel: &Kernel, rules: &Rules, understood: &Understood, by: &str) -> Answer {
+pub fn answer(kernel: &Kernel, rules: &Rules, people: &People, understood: &Understood, by: &str) -> Answer {
     match understood {
         Understood::Question(Asked { intent, said }) => {
             let mut answer = Answer { said: said.clone(), ..Answer::default() };
-            told_of(kernel, rules, intent, by, &mut answer);
+            told_of(kernel, rules, people, intent, by, &mut answer);
             if answer.lines.is_empty() {
                 answer.line("Nothing is known of that now: no reading and no action in memory speaks of it.");
             }
@@ -104,7 +106,10 @@ pub fn answer(kernel: &Kernel, rules: &Rules, understood: &Understood, by: &str)
                 }
                 Order::Resume => ("Acting goes on.".to_owned(), "homeostat resume".to_owned()),
             };
-            Answer { lines: vec![line], next: Some(next), ..Answer::default() }
+            match (order, people.may(by, Deed::Steer("resume"))) {
+                (Order::Resume, Err(why)) => Answer { lines: vec![why], ..Answer::default() },
+                _ => Answer { lines: vec![line], next: Some(next), ..Answer::default() },
+            }
         }
         Understood::AskBack { question, choices } => {
             Answer { lines: vec![question.clone()], choices: choices.clone(), ..Answer::default() }
@@ -117,7 +122,7 @@ pub fn answer(kernel: &Kernel, rules: &Rules, understood: &Understood, by: &str)
     }
 }
 
-fn told_of(kernel: &Kernel, rules: &Rules, intent: &Intent, by: &str, answer: &mut Answer) {
+fn told_of(kernel: &Kernel, rules: &Rules, people: &People, intent: &Intent, by: &str, answer: &mut Answer) {
     match intent {
         Intent::Status { of } => told::status(kernel, of, answer),
         Intent::Why { action, policy, target, .. } => told::why(kernel, *action, policy.as_ref(), target.as_ref(), answer),
@@ -127,7 +132,7 @@ fn told_of(kernel: &Kernel, rules: &Rules, intent: &Intent, by: &str, answer: &m
         Intent::Savings { of, period } => told::savings(kernel, of, *period, answer),
         Intent::Incidents { of, .. } => told::incidents(kernel, of, answer),
         Intent::Predict { of, what } => reads::predict(kernel, of, *what, answer),
-        Intent::WhoMay { who, what } => told::who_may(kernel, rules, who, what, by, answer),
+        Intent::WhoMay { who, what } => rights::who_may(kernel, rules, people, (who, what, by), answer),
         Intent::PlanDrill { target, policy, .. } => told::drills(kernel, policy.as_ref(), target.as_ref(), answer),
     }
 }

@@ -1,15 +1,15 @@
-//! Answers from what happened and what is ruled: state, reasons, money, incidents, rights and drills. Each names the actions and policies
+//! Answers from what happened and what is ruled: state, reasons, money, incidents and drills. Each names the actions and policies
 //! that it rests on.
 
 use super::{Answer, Citation};
-use crate::ask::{May, Period, Subject, Who};
+use crate::ask::{Period, Subject};
 use crate::http::view::{self, ActionLine};
 use crate::scores::Rules;
 use crate::scores::spending::SpendingView;
 use homeostat_kernel::Kernel;
 use homeostat_kernel::kernel::UnitView;
 use homeostat_kernel::ledger::ActionState;
-use homeostat_model::{ActionId, Autonomy, Finding, PolicyId, Target, Time};
+use homeostat_model::{ActionId, Finding, PolicyId, Target, Time};
 
 fn is_about(of: &Subject, policy: Option<&PolicyId>, target: &Target) -> bool {
     match of {
@@ -20,11 +20,11 @@ fn is_about(of: &Subject, policy: Option<&PolicyId>, target: &Target) -> bool {
     }
 }
 
-/// People and teams are not in the configuration: that is said instead of answered.
+/// Readings, actions and books are of things: of people and teams that is said instead of answered.
 fn of_people(of: &Subject, answer: &mut Answer) -> bool {
     let is_people = matches!(of, Subject::Person(_) | Subject::Team(_));
     if is_people {
-        answer.line("Nothing is counted by person or team: the configuration names none.");
+        answer.line("Nothing is measured or booked by person or team; `who may` answers what they may ask for.");
     }
     is_people
 }
@@ -166,32 +166,6 @@ pub(super) fn incidents(kernel: &Kernel, of: &Subject, answer: &mut Answer) {
     for line in view::incidents(kernel.ledger()).into_iter().filter(|line| line.firing > 0 && wanted(&line.node)) {
         let place = if line.node.is_empty() { String::new() } else { format!(" on {}", line.node) };
         answer.line(format!("{}{place}: {} firing, since {}", line.name, line.firing, view::moment(line.since)));
-    }
-}
-
-pub(super) fn who_may(kernel: &Kernel, rules: &Rules, who: &Who, what: &May, by: &str, answer: &mut Answer) {
-    let asked = match who {
-        Who::Me => by.to_owned(),
-        Who::Anyone => "whoever has a token or the socket".to_owned(),
-        Who::Person(name) | Who::Team(name) => {
-            answer.line(format!("The configuration names no person or team; `{name}` may do what the token that it holds may."));
-            return;
-        }
-    };
-    match what {
-        May::Approve => answer.line(format!("{asked} may answer what waits for a person; policies and models may not.")),
-        May::HandsOff => answer.line(format!("{asked} may pause and resume.")),
-        May::Anything | May::Act { .. } => answer.line(format!("{asked} may order it; every guard is still asked.")),
-    }
-    let May::Act { verbs, .. } = what else { return };
-    for verb in verbs {
-        let Some(spec) = kernel.verb_spec(verb) else { continue };
-        let most = rules.arbiter.autonomy.get(&spec.class).copied().unwrap_or(Autonomy::Suggest);
-        answer.line(format!(
-            "Policies may come to `{}` with `{verb}`, which is {}; `homeostat autonomy` has what each has earned.",
-            most.name(),
-            spec.class
-        ));
     }
 }
 

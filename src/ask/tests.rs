@@ -2,6 +2,8 @@
 //!
 //! Expected outcomes are written in the spelled-out form, which `the_spelled_out_form_is_read_back` proves to be the typed one.
 
+mod seed;
+
 use super::grammar::choices_of;
 use super::known::distance;
 use super::words::{duration, number, sentence, size_bytes};

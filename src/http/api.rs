@@ -236,8 +236,9 @@ async fn order_body<T: DeserializeOwned>(body: Body) -> Answer<T> {
     serde_json::from_slice(text).map_err(|error| failure(StatusCode::BAD_REQUEST, format!("the order's body cannot be read: {error}")))
 }
 
-/// Journals an order.
+/// Journals an order of somebody who may give it.
 pub(super) async fn hand_in(app: &App, by: String, command: Command) -> Answer<()> {
+    let _turn = super::rights::turn(app, &by, &command).await?;
     tracing::info!(by, command = ?command, "An order.");
     app.handle.submit(Event::Ordered(Ordered { by, command })).await.map_err(refused)
 }
