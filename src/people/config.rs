@@ -6,11 +6,15 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Channels on which people are asked; who answers there is named by the channel.
+const CHANNELS: [&str; 5] = ["telegram", "slack", "home_assistant", "ntfy", "discord"];
+
 /// A person: how they come in, and what they belong to.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PersonConfig {
-    /// How they come in: `token:phone` (a name under `tokens`) or `unix:1000` (a user of this machine, over the socket).
+    /// How they come in: `token:phone` (a name under `tokens`), `unix:1000` (a user of this machine, over the socket), or as they are
+    /// known on a channel of `approvals`: `telegram:111222333`, `slack:U0123`, `home_assistant:<user id>`, `ntfy:phone`, `discord:guild`.
     pub logins: Vec<String>,
     /// Their teams.
     pub teams: Vec<String>,
@@ -129,7 +133,9 @@ pub fn problems(
                 Some(("unix", uid)) if uid.parse::<u32>().is_ok() => {}
                 // By these names answers come in over the channels of `approvals`.
                 Some(("telegram" | "slack" | "home_assistant" | "ntfy" | "discord", id)) if !id.is_empty() => {}
-                _ => wrong(format!("`{login}` is no login: expected `token:<name>` or `unix:<uid>`, or a channel's, such as `telegram:<id>`")),
+                _ => wrong(format!(
+                    "`{login}` is no login: expected `token:<name>` or `unix:<uid>`, or a channel's, such as `telegram:<id>`"
+                )),
             }
             if let Some(other) = seen.insert(login, name) {
                 wrong(format!("`{login}` is a login of `{other}`, too"));

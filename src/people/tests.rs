@@ -17,7 +17,7 @@ fn house() -> People {
     let (people, roles, ask) = of(serde_json::json!({
         "people": {
             "anna": {"logins": ["token:phone", "unix:0"], "teams": ["family"], "roles": ["admin"]},
-            "ben": {"logins": ["token:tablet"], "teams": ["family"]},
+            "ben": {"logins": ["token:tablet", "telegram:111222333"], "teams": ["family"]},
             "cleo": {"logins": ["token:toy"], "teams": ["family"]},
             "dan": {"logins": ["token:guest"]},
         },
