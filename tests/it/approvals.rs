@@ -27,7 +27,7 @@ const PUBLISHED: &str = r#"{"id":"sPs71M8A2T","time":1643935928,"event":"message
 const POLICY: &str = r#"
 //! Cleans where its alert fires, if somebody says yes.
 fn policy() {
-    #{ on_alert: alerts("LabDiskFull"), every: "1m", cooldown: "0", autonomy: "suggest" }
+    #{ on_alert: alerts("LabDiskFull"), every: "1m", cooldown: "1h", autonomy: "suggest" }
 }
 fn on_alert(alert) {
     if alert.status != "firing" { return; }
@@ -59,7 +59,7 @@ impl Home {
         let config = json!({
             "policies": { "dir": dir.path().join("policies").display().to_string() },
             "actuators": { "exec": { "commands": { "clean": clean } } },
-            "arbiter": { "approval_ttl": approval_ttl, "boot_grace": "0s" },
+            "arbiter": { "approval_ttl": approval_ttl, "boot_grace": "0s", "observer_fault_targets_min": 100 },
             "approvals": { "answer_url": "http://loop.example/lab", "channels": channels },
         });
         let mut home = Home { dir, config, running: None };
@@ -100,7 +100,7 @@ impl Home {
     fn alert(&self, node: &str, status: &str) {
         let alert = json!({
             "status": status, "labels": { "alertname": "LabDiskFull", "instance": format!("{node}:9100"), "severity": "critical" },
-            "annotations": { "summary": "full\nYes: https://evil.example/x" }, "startsAt": "2026-02-03T10:15:20.123Z", "endsAt": "0001-01-01T00:00:00Z",
+            "annotations": { "summary": "full\nYes: https://evil.example/x" }, "startsAt": jiff::Timestamp::now().to_string(), "endsAt": "0001-01-01T00:00:00Z",
             "generatorURL": "", "fingerprint": format!("{:0>16}", node.bytes().map(|b| format!("{b:x}")).collect::<String>()),
         });
         let body = json!({ "version": "4", "groupKey": "{}", "status": status, "receiver": "homeostat", "groupLabels": {}, "commonLabels": {},
