@@ -51,8 +51,9 @@ async fn house() -> Served {
 impl Served {
     async fn post(&self, token: &str, path: &str, body: Value) -> (u16, Value) {
         let bearer = format!("Bearer {token}");
-        let (status, _, text) = self.tcp("POST", path, &[("authorization", &bearer)], &body.to_string()).await;
-        (status, serde_json::from_str(&text).unwrap())
+        let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+        let (status, _, text) = self.tcp("POST", path, &headers, &body.to_string()).await;
+        (status, serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path} answers {status} {text}: {error}")))
     }
 }
 
