@@ -6,9 +6,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Channels on which people are asked; who answers there is named by the channel.
-const CHANNELS: [&str; 5] = ["telegram", "slack", "home_assistant", "ntfy", "discord"];
-
 /// A person: how they come in, and what they belong to.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
