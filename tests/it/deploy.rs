@@ -191,6 +191,7 @@ fn the_dashboard_asks_for_metrics_that_exist() {
         kernel: Some(&kernel),
         rules: None,
         webhooks: &webhooks,
+        approvals: None,
         answers: &answers,
         connections_refused: 0,
         process,
