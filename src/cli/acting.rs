@@ -27,7 +27,7 @@ fn args(pairs: &[String]) -> anyhow::Result<Value> {
     Ok(Value::Object(map))
 }
 
-fn text(value: &Value) -> String {
+pub(super) fn text(value: &Value) -> String {
     clean(value.as_str().unwrap_or_default())
 }
 

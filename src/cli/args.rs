@@ -162,6 +162,13 @@ pub enum Command {
     },
     /// List the playbooks that can be run
     Playbooks,
+    /// Ask the configured language models about a thing; what they propose waits for a person
+    Consult {
+        /// The thing: `node/nas`
+        target: String,
+    },
+    /// List the questions to language models, and what came of each
+    Questions,
     /// Chaos Mesh experiments of Homeostat
     #[command(subcommand)]
     Chaos(ChaosCommand),

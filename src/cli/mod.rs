@@ -11,6 +11,7 @@ mod incident;
 mod mcp;
 mod scoring;
 pub(crate) mod show;
+mod thinking;
 mod tools;
 
 pub(crate) use tools::{configured, read_once, source_of, with_big_stack};
@@ -104,6 +105,8 @@ pub async fn run(cli: Cli) -> Ended {
         Command::Runs => acting::runs(&place, json).await,
         Command::Release { run } => acting::release(&place, &run, json).await,
         Command::Playbooks => acting::playbooks(&place, json).await,
+        Command::Consult { target } => thinking::consult(&place, &target, json).await,
+        Command::Questions => thinking::questions(&place, json).await,
         Command::Chaos(args::ChaosCommand::Abort { all: _, within }) => acting::abort_experiments(place, within, json).await,
         Command::Pause { reason } => asking::pause(&place, &reason.join(" "), json).await,
         Command::Resume => asking::resume(&place, json).await,

@@ -6,8 +6,9 @@
 use super::folder::Folder;
 use super::house::{self, House, NodeFace};
 use super::screen::{LoopView, NodeView, PlantView, Screen, ServiceView};
-use super::story::{Answer, Jobs, Says, Story, Wishes, Witness, fits};
+use super::story::{Answer, Asks, Jobs, Says, Story, Wishes, Witness, fits};
 use super::{CLASSIC_LAB, CLASSIC_POLICIES, CLASSIC_STORY, CLASSIC_STORY_POLICIES, Options};
+use crate::client::Client;
 use crate::clock::{Clock, ScaledClock};
 use crate::config::{Config, Outside};
 use crate::daemon::{self, Launch, Running};
@@ -21,6 +22,7 @@ use homeostat_kernel::ledger::Phase;
 use homeostat_model::{ActionId, Command, Event, Ordered, Span, Time};
 use homeostat_sim::lab::Lab;
 use homeostat_sim::plant::Plant;
+use serde_json::{Value, json};
 use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -61,6 +63,7 @@ pub struct Stage {
     next_seq: u64,
     jobs: VecDeque<Jobs>,
     wishes: VecDeque<Wishes>,
+    asks: VecDeque<Asks>,
     answers: Vec<Answer>,
     answered: BTreeSet<String>,
     refused_at: Option<Instant>,
@@ -136,6 +139,7 @@ impl Stage {
             next_seq: 0,
             jobs: story.jobs().into(),
             wishes: story.wishes().into(),
+            asks: story.asks().into(),
             answers: story.chapters.iter().filter_map(|chapter| chapter.answer.clone()).collect(),
             answered: BTreeSet::new(),
             refused_at: None,
@@ -155,6 +159,7 @@ impl Stage {
         }
         self.bring_work(now);
         self.wish(now).await;
+        self.ask(now).await;
         self.hear()?;
         let looping = self.running.handle().ask(LoopView::of).await.context("ask the daemon how it stands")?;
         let plant = self.faces.world().with(|plant| plant_view(&Summary::of(plant)));
@@ -195,6 +200,32 @@ impl Stage {
                 Err(why) => self.say(format!("{said}, which was refused: {why}")),
             }
         }
+    }
+
+    /// Asks what the story has a person ask, as `homeostat ask` does, and confirms the very plan that was shown if it is the expected one.
+    async fn ask(&mut self, now: Time) {
+        while self.asks.front().is_some_and(|asks| self.began + asks.at <= now) {
+            let Some(asks) = self.asks.pop_front() else { return };
+            let said = match self.asked_and_confirmed(&asks).await {
+                Ok(by) => format!("`{PERSON}` asked: {} (read by {by}), and confirmed {} on {}", asks.text, asks.verb, asks.target),
+                Err(why) => format!("`{PERSON}` asked: {}; nothing came of it: {why}", asks.text),
+            };
+            self.say(said);
+        }
+    }
+
+    async fn asked_and_confirmed(&self, asks: &Asks) -> Result<String, String> {
+        let client = Client::new(self.folder.path().join("data").join("homeostat.sock"));
+        let answer: Value = client.post("/api/v1/ask", &json!({ "text": asks.text })).await.map_err(|error| error.to_string())?;
+        let planned = &answer["planned"];
+        if planned["verb"] != json!(asks.verb) || planned["target"] != json!(asks.target) {
+            return Err(format!("it was read as {}", answer["understood"]));
+        }
+        let wish = json!({
+            "verb": planned["verb"], "target": planned["target"], "args": planned["args"], "because": asks.text, "plan": planned["plan"],
+        });
+        let _: Value = client.post("/api/v1/wishes", &wish).await.map_err(|error| error.to_string())?;
+        Ok(answer["reworded"]["by"].as_str().unwrap_or("the grammar").to_owned())
     }
 
     fn hear(&mut self) -> anyhow::Result<()> {

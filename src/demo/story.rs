@@ -48,6 +48,9 @@ pub struct Chapter {
     /// What a person wishes.
     #[serde(default)]
     pub wishes: Vec<Wishes>,
+    /// What a person asks in their own words, and confirms when the plan is the expected one.
+    #[serde(default)]
+    pub asks: Vec<Asks>,
     /// What a person says where nobody sits at a screen.
     #[serde(default)]
     pub answer: Option<Answer>,
@@ -82,6 +85,20 @@ pub struct Wishes {
     pub args: Args,
     /// Why, in the person's words.
     pub because: String,
+}
+
+/// A person's own words, and the plan that they are expected to become.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Asks {
+    /// When, from the beginning.
+    pub at: Span,
+    /// The words.
+    pub text: String,
+    /// The verb of the plan that is confirmed; another plan is not.
+    pub verb: String,
+    /// Its target.
+    pub target: String,
 }
 
 /// An answer to a question.
@@ -200,13 +217,20 @@ impl Story {
         wishes.sort_by_key(|wish| wish.at);
         wishes
     }
+
+    /// All that a person asks, in order.
+    pub fn asks(&self) -> Vec<Asks> {
+        let mut asks: Vec<Asks> = self.chapters.iter().flat_map(|chapter| chapter.asks.iter().cloned()).collect();
+        asks.sort_by_key(|asks| asks.at);
+        asks
+    }
 }
 
 impl Chapter {
     /// When it begins, from the beginning of the story.
     fn begins(&self) -> Span {
         let faults = self.faults.iter().map(|planned| planned.at);
-        faults.chain(self.jobs.iter().map(|jobs| jobs.at)).chain(self.wishes.iter().map(|wish| wish.at)).min().unwrap_or(Span::ZERO)
+        faults.chain(self.jobs.iter().map(|jobs| jobs.at)).chain(self.wishes.iter().map(|wish| wish.at)).chain(self.asks.iter().map(|asks| asks.at)).min().unwrap_or(Span::ZERO)
     }
 }
 

@@ -240,6 +240,10 @@ fn stats(page: &mut Page, stats: &Stats) {
     page.counter("loads_refused", "Rule sets refused", stats.loads_refused);
     page.counter("limits_reached", "Limits reached", stats.limits_reached);
     page.counter("acts", "Actions sent, attempts counted each", stats.acts);
+    page.counter("questions", "Questions to language models", stats.questions);
+    page.counter("reasoner_proposals", "Answers of language models that became a proposal", stats.proposals_of_reasoners);
+    page.counter("reasoner_tokens", "Tokens that answers to questions used up", stats.reasoner_tokens);
+    page.put(true, "reasoner_euros", "What answers to questions cost, in euros", vec![(Vec::new(), stats.reasoner_euros)]);
     let by = |map: &BTreeMap<&'static str, u64>| map.iter().map(|(name, value)| (*name, *value)).collect::<Vec<_>>();
     page.counters("rulings", "Rulings by verdict", "verdict", by(&stats.rulings));
     page.counters("outcomes", "Outcomes by name", "outcome", by(&stats.outcomes));

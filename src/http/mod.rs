@@ -14,6 +14,7 @@ mod answering;
 mod agents;
 mod api;
 mod asking;
+mod consulting;
 mod notes;
 mod pages;
 mod proposing;
@@ -218,6 +219,7 @@ fn routes(app: Arc<App>) -> Router {
         .route("/api/v1/label/__name__/values", get(api::metric_names))
         .route("/api/v1/evaluate", post(api::evaluate))
         .route("/api/v1/ask", post(asking::ask))
+        .route("/api/v1/questions", get(consulting::list).post(consulting::consult))
         .route("/api/v1/propose", post(proposing::propose))
         .route("/api/v1/wishes", post(acting::wish))
         .route("/api/v1/plan", post(acting::plan))

@@ -115,8 +115,8 @@ impl Thinker {
                 None => break (json, answered),
             }
         };
-        let read_outside = !brief.told.is_empty() || looks.iter().any(|look| look.tainted);
-        let json_untold = if read_outside && proposes(&json) {
+        // Names come from outside as well, so the question without foreign text is asked of every proposal.
+        let json_untold = if proposes(&json) {
             let document = prompt::document(brief, looks, false, None);
             let question = self.question(QuestionPurpose::Advice, prompt::ADVISER, document, brief.schema.clone());
             // Only the same mind's word without the text counts; another one would differ for other reasons.
@@ -159,6 +159,19 @@ impl Thinker {
     fn question(&self, purpose: QuestionPurpose, system: &str, input: String, schema: String) -> Question {
         let timeout = self.config.answer_within.times(SHARE_OF_TIME).max(Span::from_secs(1));
         prompt::question(purpose, system, input, schema, self.config.tokens_max, timeout)
+    }
+
+    /// Who puts an incident's note into words.
+    pub fn author(self: Arc<Thinker>, handle: Handle) -> crate::incidents::keep::Author {
+        Arc::new(move |question| {
+            let (this, handle) = (Arc::clone(&self), handle.clone());
+            Box::pin(async move {
+                let answered = this.ask_chain(&handle, &question).await;
+                answered.map_err(|why| tracing::debug!(%why, "Nobody puts the note into words.")).ok().map(|answered| {
+                    (answered.answer.model, answered.answer.json)
+                })
+            })
+        })
     }
 
     /// Asks the chain; a cloud is told the redacted form, and its answer is read in the house's own names. Used by everything in the daemon

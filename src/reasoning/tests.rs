@@ -1,5 +1,7 @@
 //! Questions of a real kernel, in a real daemon, to written models: what they are told, and what becomes of what they say.
 
+mod injections;
+
 use super::*;
 use crate::clock::SystemClock;
 use crate::journal::{JournalReader, JournalSettings};
@@ -47,7 +49,7 @@ fn verb(name: &str, class: Class) -> VerbSpec {
         verb: name.into(),
         class,
         args: Vec::new(),
-        target_kinds: vec!["node".into()],
+        target_kinds: Vec::new(),
         targets: None,
         opposite: None,
         settle: Span::ZERO,
@@ -121,6 +123,17 @@ pub(super) fn house(chain: Chain, config: ReasoningConfig) -> House {
     })
     .unwrap();
     House { dir, daemon, done }
+}
+
+/// One series about node attic, so that something can be claimed.
+pub(super) async fn seen(house: &House) {
+    let handle = house.daemon.handle();
+    let mut seen = homeostat_model::Observation::new("lab".into(), handle.now(), Span::from_secs(10));
+    seen.epoch = 1;
+    seen.declared = vec![homeostat_model::SeriesDecl { key: homeostat_model::SeriesKey::new("node_up", [("node", "attic")]), cohort: 0 }];
+    seen.samples = vec![homeostat_model::Sample { series: 0, value: 1.0 }];
+    let (back, _kept) = tokio::sync::mpsc::channel(1);
+    handle.observe(Box::new(seen), &back).await.unwrap();
 }
 
 impl House {

@@ -11,9 +11,9 @@ use homeostat_model::{Class, QuestionPurpose};
 use serde_json::{Value, json};
 
 /// Sentences to choose from.
-const SENTENCES_MAX: usize = 200;
+const SENTENCES_MAX: usize = 400;
 /// Things that sentences are made about.
-const THINGS_MAX: usize = 24;
+const THINGS_MAX: usize = 60;
 /// How long a person waits for the reading of a sentence.
 const PATIENCE: homeostat_model::Span = homeostat_model::Span::from_secs(60);
 
@@ -57,7 +57,7 @@ pub async fn reword(thinker: &Thinker, handle: &Handle, known: &Known, text: &st
         "type": "object", "required": ["sentence"], "additionalProperties": false,
         "properties": { "sentence": { "anyOf": [{ "type": "null" }, { "type": "string", "enum": all }] } },
     });
-    let said = homeostat_kernel::reason::words::template(text, 400).text;
+    let said = homeostat_kernel::reason::words::one_line(text, 400).text;
     let input = json!({ "said": said, "sentences": all });
     let question = prompt::question(QuestionPurpose::Ask, READER, input.to_string(), schema.to_string(), 256, PATIENCE);
     let answered = thinker.ask_chain(handle, &question).await.ok()?;

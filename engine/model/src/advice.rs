@@ -120,8 +120,8 @@ pub struct Verification {
 pub struct Advised {
     /// The answer, as JSON in the brief's schema.
     pub json: String,
-    /// The answer to the same question without what was [`Brief::told`] and without tainted looks. `None`: it was not asked, and whatever
-    /// was told counts as decisive.
+    /// The answer to the same question without what was [`Brief::told`], without tainted looks, and with numbers in place of names. `None`:
+    /// it was not asked, and whatever was told counts as decisive.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub json_untold: Option<String>,
     /// What a second model said, if one was asked.

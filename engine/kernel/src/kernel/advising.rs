@@ -157,7 +157,7 @@ impl Kernel {
             return;
         };
         let outcome = match &advice.answer {
-            Some(answer) => self.proposal_of(question, &brief, answer, &advice),
+            Some(answer) => self.proposal_of(question, &brief, answer),
             None => Err(advice.fault.clone()),
         };
         match outcome {
@@ -178,20 +178,16 @@ impl Kernel {
     }
 
     /// What an answer proposes, or why it proposes nothing that can be ruled on.
-    fn proposal_of(&self, question: QuestionId, brief: &Brief, answer: &Advised, advice: &Advice) -> Result<Proposal, String> {
+    fn proposal_of(&self, question: QuestionId, brief: &Brief, answer: &Advised) -> Result<Proposal, String> {
         let said = catalogue::read(brief, &answer.json).map_err(|why| format!("{} answered outside the catalogue: {why}", answer.by))?;
         let Some(pick) = said.pick else { return Err(format!("{} proposes nothing: {}", answer.by, said.because)) };
-        let told = !brief.told.is_empty() || advice.looks.iter().any(|look| look.tainted);
-        let taint = if !told {
-            String::new()
-        } else {
-            match answer.json_untold.as_deref().map(|json| catalogue::read(brief, json).map(|said| said.pick)) {
-                None => "it read text from outside, and was not asked without it".to_owned(),
-                Some(Ok(Some(other))) if other == pick => String::new(),
-                Some(Ok(Some(other))) => format!("without the text from outside it would propose {} on {}", other.verb, other.target),
-                Some(Ok(None)) => "without the text from outside it would propose nothing".to_owned(),
-                Some(Err(_)) => "without the text from outside it gave no answer that fits".to_owned(),
-            }
+        // Names of pods, alerts and metrics are chosen outside as well: every answer is held against the one that was given without any.
+        let taint = match answer.json_untold.as_deref().map(|json| catalogue::read(brief, json).map(|said| said.pick)) {
+            None => "it read text from outside, and was not asked without it".to_owned(),
+            Some(Ok(Some(other))) if other == pick => String::new(),
+            Some(Ok(Some(other))) => format!("without the text from outside it would propose {} on {}", other.verb, other.target),
+            Some(Ok(None)) => "without the text from outside it would propose nothing".to_owned(),
+            Some(Err(_)) => "without the text from outside it gave no answer that fits".to_owned(),
         };
         let because = if said.because.is_empty() { "no reason was given".to_owned() } else { said.because };
         let suggested = Suggested {
@@ -200,7 +196,7 @@ impl Kernel {
             alert: brief.occasion.alert.clone(),
             taint,
             veto: answer.verification.as_ref().and_then(|second| {
-                second.veto.as_ref().map(|veto| format!("{}: {}", second.by, crate::reason::words::template(veto, catalogue::BECAUSE_CHARS_MAX).text))
+                second.veto.as_ref().map(|veto| format!("{}: {}", second.by, crate::reason::words::one_line(veto, catalogue::BECAUSE_CHARS_MAX).text))
             }),
         };
         Ok(Proposal {
@@ -280,7 +276,7 @@ impl Kernel {
 
     /// A wish of somebody who may propose and nothing else.
     pub(super) fn propose_for(&mut self, by: &str, verb: Verb, target: Target, args: Args, because: &str, claim: Option<Claim>) {
-        let because = crate::reason::words::template(because, catalogue::BECAUSE_CHARS_MAX).text;
+        let because = crate::reason::words::one_line(because, catalogue::BECAUSE_CHARS_MAX).text;
         let suggested = Suggested {
             by: format!("agent {by}"),
             question: None,

@@ -7,7 +7,7 @@
 use super::Kernel;
 use crate::ledger::ActionState;
 use crate::reason::catalogue::{is_choosable, schema};
-use crate::reason::words::{clean_label, template};
+use crate::reason::words::{clean_label, one_line, template};
 use crate::store::{Selector, SeriesRef};
 use crate::topology::{Health, Topology};
 use homeostat_model::{
@@ -88,7 +88,7 @@ impl Kernel {
             (!places.is_empty()).then(|| Choice {
                 verb: spec.verb.clone(),
                 class: spec.class,
-                doc: template(&spec.doc, TOLD_CHARS_MAX).text,
+                doc: one_line(&spec.doc, TOLD_CHARS_MAX).text,
                 targets: places,
                 args,
             })

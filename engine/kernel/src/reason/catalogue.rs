@@ -95,7 +95,7 @@ pub fn read(brief: &Brief, json: &str) -> Result<Said, String> {
     let answer: Value = serde_json::from_str(json).map_err(|error| format!("the answer is no JSON: {error}"))?;
     let answer = only(&answer, "the answer", &["proposal", "evidence", "confidence", "because"])?;
     let because = answer.get("because").and_then(Value::as_str).ok_or("the answer has no text `because`")?;
-    let because = super::words::template(because, BECAUSE_CHARS_MAX).text;
+    let because = super::words::one_line(because, BECAUSE_CHARS_MAX).text;
     let confidence = answer.get("confidence").and_then(Value::as_f64).filter(|share| (0.0..=1.0).contains(share));
     let evidence = match answer.get("evidence") {
         None | Some(Value::Null) => Vec::new(),

@@ -54,6 +54,15 @@ pub fn template(text: &str, max_chars: usize) -> Template {
     Template { text: now, cut }
 }
 
+/// A text as one line of at most `max_chars` characters, without terminal sequences and unseen characters; nothing else is taken out of it. For
+/// words of people and models that are shown to people, never for what a model is told of a workload.
+pub fn one_line(text: &str, max_chars: usize) -> Template {
+    let mut cut = false;
+    let shown = shown(text, &mut cut);
+    cut |= shown.chars().nth(max_chars).is_some();
+    Template { text: shown.chars().take(max_chars).collect(), cut }
+}
+
 /// Counts lines by their templates; empty ones are not counted. At most `max_templates` are listed.
 pub fn templates<'a>(lines: impl IntoIterator<Item = &'a str>, max_chars: usize, max_templates: usize) -> Templates {
     let mut counts: BTreeMap<String, (bool, u64)> = BTreeMap::new();
