@@ -88,7 +88,7 @@ impl Slack {
     /// # Errors
     /// What is wrong, in words.
     pub fn new(name: &str, config: &SlackConfig, answers: Option<&Url>) -> Result<Slack, String> {
-        if config.signing_secret.is_some() != !config.people.is_empty() || config.people.len() > PEOPLE_MAX {
+        if config.signing_secret.is_some() == config.people.is_empty() || config.people.len() > PEOPLE_MAX {
             return Err(format!("`signing_secret` and `people` (1 to {PEOPLE_MAX} member ids) belong together"));
         }
         if let Secret::Literal(text) = &config.webhook_url {

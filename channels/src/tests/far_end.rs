@@ -23,6 +23,9 @@ impl Seen {
     }
 }
 
+/// A scripted answer: status, headers, body.
+pub(crate) type Scripted = (u16, Vec<(&'static str, &'static str)>, String);
+
 /// A server that answers by script; stopped when dropped.
 pub(crate) struct FarEnd {
     pub url: String,
@@ -32,7 +35,7 @@ pub(crate) struct FarEnd {
 
 impl FarEnd {
     /// Answers these in turn, the last for ever: status, headers, body.
-    pub(crate) async fn script(answers: Vec<(u16, Vec<(&'static str, &'static str)>, String)>) -> FarEnd {
+    pub(crate) async fn script(answers: Vec<Scripted>) -> FarEnd {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let seen: Arc<Mutex<Vec<Seen>>> = Arc::default();
