@@ -70,6 +70,8 @@ pub struct Kernel {
     reasoning: homeostat_model::ReasoningSettings,
     /// Whether alerts will be looked at for a question.
     advice_armed: bool,
+    /// Whether upkeep has its timer.
+    upkeep_armed: bool,
     /// Occasions whose question waits for a node to wake, by the symptom of that wish.
     waiting_to_think: BTreeMap<String, homeostat_model::Occasion>,
     /// The newest answer to which series a metric has, for scores that are due together: the event, the metric, the series.
@@ -141,6 +143,7 @@ impl Kernel {
             stats: Stats::default(),
             reasoning: Default::default(),
             advice_armed: false,
+            upkeep_armed: false,
             waiting_to_think: BTreeMap::new(),
             siblings: Default::default(),
             odds: Default::default(),

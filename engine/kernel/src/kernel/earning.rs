@@ -168,6 +168,7 @@ impl Kernel {
 
     /// What expires and what is due, about once an hour.
     pub(super) fn upkeep(&mut self) {
+        self.upkeep_armed = false;
         let overdue: Vec<PolicyId> = self.policies.keys().filter(|policy| self.owes_drill(policy)).cloned().collect();
         let mut steps = self.steps_of(Shown::DrillOverdue, |key| overdue.contains(&key.policy));
         steps.extend(self.steps_of(Shown::Nothing, |key| !overdue.contains(&key.policy)));
@@ -178,8 +179,11 @@ impl Kernel {
 
     /// Sets the next upkeep, if there is anything that it could find.
     pub(super) fn arm_upkeep(&mut self) {
+        if self.upkeep_armed {
+            return;
+        }
         let wanted = self.policies.values().any(|policy| policy.drill.is_some()) || self.ledger.trust().standings().next().is_some();
-        if wanted && !self.timers.iter().any(|(_, timer)| *timer == Timer::Upkeep) {
+        if wanted && !std::mem::replace(&mut self.upkeep_armed, true) {
             self.timers.insert((self.now + UPKEEP_EVERY, Timer::Upkeep));
         }
     }

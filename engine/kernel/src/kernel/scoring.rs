@@ -49,7 +49,8 @@ type Track = Vec<(f64, f64)>;
 pub(super) struct Candidate {
     series: SeriesRef,
     key: SeriesKey,
-    target: Target,
+    /// When anything was last done to its target.
+    touched: Option<Time>,
 }
 
 /// What is asked of the windows about one action.
@@ -227,7 +228,7 @@ impl Kernel {
             let labels = &candidate.key.labels;
             let same = labels.iter().all(|(name, value)| THING_LABELS.contains(&name) || series.labels.get(name) == Some(value));
             let alike = candidate.key != *series && same && labels.iter().count() == series.labels.iter().count();
-            alike && self.ledger.last_touched(&candidate.target).is_none_or(|at| at < since)
+            alike && candidate.touched.is_none_or(|at| at < since)
         };
         let candidates = self.candidates(store, &series.metric);
         candidates
@@ -250,7 +251,7 @@ impl Kernel {
         let all = Selector::parse(metric).map(|selector| store.select(&selector)).unwrap_or_default();
         let named = all.into_iter().take(CANDIDATES_MAX).filter_map(|series| {
             let key = store.key(series)?;
-            Some(Candidate { series, target: super::evaluating::target_of(&key), key })
+            Some(Candidate { series, touched: self.ledger.last_touched(&super::evaluating::target_of(&key)), key })
         });
         let found = std::sync::Arc::new(named.collect());
         *kept = Some((self.stats.events, metric.to_owned(), std::sync::Arc::clone(&found)));
@@ -299,6 +300,7 @@ fn track_of(store: &Store, series: SeriesRef, look: &Look) -> Track {
 
 fn append(track: &mut Track, store: &Store, series: SeriesRef, end: Time, span: Span, zero: Time) {
     let samples = store.window(series, end, span).samples();
+    track.reserve(samples.len());
     let finite = samples.into_iter().filter(|(_, value)| value.is_finite());
     track.extend(finite.map(|(at, value)| ((at.millis() - zero.millis()) as f64 / 1000.0, value)));
 }
@@ -313,8 +315,8 @@ fn interval_of(samples: &[(Time, f64)]) -> Option<Span> {
 /// The median of what was before `until` (seconds, not after the sending).
 fn level_before(track: &Track, until: f64) -> Option<f64> {
     let mut values: Vec<f64> = track.iter().filter(|(at, _)| *at < until.min(0.0)).map(|(_, value)| *value).collect();
-    values.sort_unstable_by(f64::total_cmp);
-    values.get(values.len() / 2).copied()
+    let middle = values.len() / 2;
+    (middle < values.len()).then(|| *values.select_nth_unstable_by(middle, f64::total_cmp).1)
 }
 
 /// The median of the last samples before the sending: what the symptom looks like.

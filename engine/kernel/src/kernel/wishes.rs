@@ -227,6 +227,8 @@ impl Kernel {
     fn act(&mut self, id: ActionId, proposal: &Proposal, ruled: &Ruled, attempt: u32) {
         let Some(admitted) = self.arbiter.seal(self.now, id, proposal, ruled, self.ledger.generation(), attempt) else { return };
         self.forget_open(proposal, id);
+        // From now on its target is no sibling that was left alone.
+        self.siblings.take();
         if proposal.verb.actuator() == PLAYBOOK {
             // Runs, and steps that are never sent, are the kernel's own: there is no actuator to send them to.
             self.record(Record::Act { action: admitted.action().clone(), attempt });

@@ -31,6 +31,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Finished actions kept in memory; older ones are in the journal only.
 pub const ACTIONS_MAX: usize = 1_000;
+/// Records between two searches for what may be forgotten, where the last one did not find enough.
+const SHED_EVERY: u32 = 100;
 /// Symptoms whose attempts and cooldowns are remembered.
 const SYMPTOMS_MAX: usize = 20_000;
 /// Attempts remembered per symptom.
@@ -182,6 +184,8 @@ pub struct Ledger {
     trust: Trust,
     books: Books,
     questions: Questions,
+    /// Records until it is looked again for what may be forgotten.
+    shed_in: u32,
 }
 
 impl Ledger {
@@ -541,16 +545,19 @@ impl Ledger {
 
     /// Keeps every map within its limit: what has run out goes first, then the oldest. What is open or running always stays.
     fn shed(&mut self) {
-        while self.actions.len() > ACTIONS_MAX {
+        self.shed_in = self.shed_in.saturating_sub(1);
+        if self.actions.len() > ACTIONS_MAX && self.shed_in == 0 {
             // What is done and not yet judged is still needed for its claim.
             let unjudged = |s: &ActionState| s.phase == Phase::Done && s.score.is_none() && s.awaits_score();
             // A live run still needs what its steps did.
             let needed = |s: &ActionState| s.proposal.origin.run().is_some_and(|run| self.needs_run(run));
-            let finished =
-                self.actions.values().find(|s| !s.phase.is_open() && !s.phase.is_running() && !unjudged(s) && !needed(s)).map(|s| s.id);
             // What is open is bounded by the policies' targets and stays: whoever wishes it again must find its number.
-            let Some(id) = finished else { break };
-            self.actions.remove(&id);
+            let finished = |s: &&ActionState| !s.phase.is_open() && !s.phase.is_running() && !unjudged(s) && !needed(s);
+            let excess = self.actions.len() - ACTIONS_MAX;
+            let gone: Vec<ActionId> = self.actions.values().filter(finished).map(|s| s.id).take(excess).collect();
+            gone.iter().for_each(|id| drop(self.actions.remove(id)));
+            // Where too few could go, all of them were walked: not again with every record.
+            self.shed_in = if gone.len() < excess { SHED_EVERY } else { 0 };
         }
         if [self.cooldowns.len(), self.attempts.len(), self.done.len(), self.settling.len()].iter().all(|len| *len <= SYMPTOMS_MAX) {
             return;

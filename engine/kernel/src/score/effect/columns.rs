@@ -19,7 +19,9 @@ use super::{CONTROLS_MAX, Gap, Question};
 pub(super) const COLUMNS: usize = 5;
 /// The series' own column.
 pub(super) const SERIES: usize = 4;
-/// The days' column.
+/// The siblings' column; all zero where none took part.
+pub(super) const SIBLINGS: usize = 1;
+/// The days' column; all zero where none took part.
 pub(super) const DAYS: usize = 2;
 /// The slope stands last of what explains, so that the fit without it is the same fit, one row shorter.
 pub(super) const SLOPE: usize = 3;

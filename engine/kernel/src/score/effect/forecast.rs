@@ -9,7 +9,7 @@
 //!
 //! Deliberately absent: anything after the sending except the columns. An editor breaks this by counting rows that were not seen.
 
-use super::columns::{COLUMNS, Row, SERIES, SLOPE, Table};
+use super::columns::{COLUMNS, DAYS, Row, SERIES, SIBLINGS, SLOPE, Table};
 
 /// One kind of memory.
 #[derive(Copy, Clone, Debug, PartialEq)]
@@ -109,6 +109,10 @@ pub(super) struct Filter<const KINDS: usize> {
     log_determinant: [f64; KINDS],
     /// Rows taken in.
     rows: usize,
+    /// The columns that hold anything: what is zero in every row stays zero in every sum.
+    active: [usize; COLUMNS],
+    /// How many of them count.
+    actives: usize,
 }
 
 /// Entries of the lower half of the matrix of sums.
@@ -123,7 +127,15 @@ impl<const KINDS: usize> Filter<KINDS> {
         for (column, precision) in precisions.into_iter().enumerate() {
             sums[column * (column + 3) / 2] = [precision; KINDS];
         }
+        let absent = |column: usize| (column == SIBLINGS && table.controls == 0) || (column == DAYS && table.days == 0);
+        let (mut active, mut actives) = ([0; COLUMNS], 0);
+        for column in (0..COLUMNS).filter(|column| !absent(*column)) {
+            active[actives] = column;
+            actives += 1;
+        }
         Filter {
+            active,
+            actives,
             rho: memories.map(|memory| memory.rho),
             process,
             white: process.map(|process| 1.0 - process),
@@ -153,24 +165,24 @@ impl<const KINDS: usize> Filter<KINDS> {
             self.determinant[kind] *= total;
         }
         let mut innovation = [[0.0; KINDS]; COLUMNS];
-        for column in 0..COLUMNS {
+        let active = &self.active[..self.actives];
+        for column in active.iter().copied() {
             for kind in 0..KINDS {
                 let state = kept[kind] * self.state[column][kind];
                 innovation[column][kind] = row.values[column] - state;
                 self.state[column][kind] = state + gain[kind] * innovation[column][kind];
             }
         }
-        let mut entry = 0;
-        for left in 0..COLUMNS {
+        for (place, left) in active.iter().copied().enumerate() {
             let mut scaled = [0.0; KINDS];
             for kind in 0..KINDS {
                 scaled[kind] = innovation[left][kind] * inverse[kind];
             }
-            for right in innovation.iter().take(left + 1) {
+            for right in active[..=place].iter().copied() {
+                let sum = &mut self.sums[left * (left + 1) / 2 + right];
                 for kind in 0..KINDS {
-                    self.sums[entry][kind] += scaled[kind] * right[kind];
+                    sum[kind] += scaled[kind] * innovation[right][kind];
                 }
-                entry += 1;
             }
         }
         self.rows += 1;
