@@ -199,7 +199,8 @@ pub async fn start(launch: Launch) -> anyhow::Result<Running> {
     let offset = config.arbiter.tariff.utc_offset_minutes;
     let digests = crate::digest::delivery::run(config.digest.clone(), offset, data.clone(), daemon.handle(), announce);
     let digests = tokio::spawn(digests);
-    let notes = tokio::spawn(crate::incidents::keep::run(data.clone(), daemon.handle(), thinker.map(|thinker| thinker.author(daemon.handle()))));
+    let notes =
+        tokio::spawn(crate::incidents::keep::run(data.clone(), daemon.handle(), thinker.map(|thinker| thinker.author(daemon.handle()))));
     let desk = desk.map(|desk| tokio::spawn(desk.run(daemon.handle(), plainly, people)));
     let known = Known { config: config_path, data, servers: servers(&config), specs, loaded: rules };
     let reloads = reloads.then(|| watch_rules(&config, known, daemon.handle()));

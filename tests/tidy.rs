@@ -126,11 +126,8 @@ fn no_reasoner_reaches_an_approval() {
     let thinkers: Vec<(String, String)> =
         sources().into_iter().filter(|(path, _)| !is_test(path) && THINKERS.iter().any(|known| path.starts_with(known))).collect();
     assert!(thinkers.iter().any(|(path, _)| path == "reasoners/src/chain.rs"), "the sources were found");
-    let reaching: Vec<&String> = thinkers
-        .iter()
-        .filter(|(_, text)| APPROVERS.iter().any(|word| without_tests(text).contains(word)))
-        .map(|(path, _)| path)
-        .collect();
+    let reaching: Vec<&String> =
+        thinkers.iter().filter(|(_, text)| APPROVERS.iter().any(|word| without_tests(text).contains(word))).map(|(path, _)| path).collect();
     assert!(reaching.is_empty(), "these think, and name one of {APPROVERS:?}: {reaching:?}");
 }
 

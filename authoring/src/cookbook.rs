@@ -11,7 +11,12 @@ fn docs() -> PathBuf {
 
 /// What the policies act by: as the actuators and the shipped playbooks of these names take it.
 fn actuators() -> Vec<ActuatorSpec> {
-    let text = |name: &str| ArgSpec { name: name.into(), kind: ArgKind::Text(1000), required: !["text", "idle_for"].contains(&name), doc: String::new() };
+    let text = |name: &str| ArgSpec {
+        name: name.into(),
+        kind: ArgKind::Text(1000),
+        required: !["text", "idle_for"].contains(&name),
+        doc: String::new(),
+    };
     let replicas = ArgSpec { name: "replicas".into(), kind: ArgKind::Int(1, 20), required: true, doc: String::new() };
     let verbs = [
         ("notify.send", Class::Notify, "", vec![text("title"), text("text")]),

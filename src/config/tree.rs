@@ -205,7 +205,8 @@ impl Node {
             NodeKind::Map(items) => {
                 for (key, item) in items {
                     // The address of a chat service's webhook is its password.
-                    let named = TELLING.iter().any(|word| key.text.to_lowercase().contains(word)) || (channels && key.text.ends_with("url"));
+                    let named =
+                        TELLING.iter().any(|word| key.text.to_lowercase().contains(word)) || (channels && key.text.ends_with("url"));
                     item.collect_credentials(telling || named, channels || key.text == "channels", found);
                 }
             }

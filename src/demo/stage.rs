@@ -217,7 +217,7 @@ impl Stage {
     async fn asked_and_confirmed(&self, asks: &Asks) -> Result<String, String> {
         let client = Client::new(self.folder.path().join("data").join("homeostat.sock"));
         let answer: Value = client.post("/api/v1/ask", &json!({ "text": asks.text })).await.map_err(|error| error.to_string())?;
-        let planned = &answer["planned"];
+        let planned = &answer["planned"]["plan"];
         if planned["verb"] != json!(asks.verb) || planned["target"] != json!(asks.target) {
             return Err(format!("it was read as {}", answer["understood"]));
         }

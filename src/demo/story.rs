@@ -230,7 +230,12 @@ impl Chapter {
     /// When it begins, from the beginning of the story.
     fn begins(&self) -> Span {
         let faults = self.faults.iter().map(|planned| planned.at);
-        faults.chain(self.jobs.iter().map(|jobs| jobs.at)).chain(self.wishes.iter().map(|wish| wish.at)).chain(self.asks.iter().map(|asks| asks.at)).min().unwrap_or(Span::ZERO)
+        faults
+            .chain(self.jobs.iter().map(|jobs| jobs.at))
+            .chain(self.wishes.iter().map(|wish| wish.at))
+            .chain(self.asks.iter().map(|asks| asks.at))
+            .min()
+            .unwrap_or(Span::ZERO)
     }
 }
 

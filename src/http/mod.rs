@@ -10,8 +10,8 @@
 
 mod accept;
 mod acting;
-mod answering;
 mod agents;
+mod answering;
 mod api;
 mod asking;
 mod consulting;

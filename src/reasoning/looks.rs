@@ -135,9 +135,8 @@ fn search(text: &str) -> Value {
         wanted.iter().all(|word| lower.contains(word))
     };
     let found = DOCS.iter().flat_map(|(name, text)| text.split("\n\n").filter(holds).map(move |paragraph| (*name, paragraph)));
-    let lines = found.take(5).map(|(name, paragraph)| {
-        json!({ "document": name, "text": paragraph.trim().chars().take(600).collect::<String>() })
-    });
+    let lines =
+        found.take(5).map(|(name, paragraph)| json!({ "document": name, "text": paragraph.trim().chars().take(600).collect::<String>() }));
     Value::Array(lines.collect())
 }
 

@@ -167,9 +167,10 @@ impl Thinker {
             let (this, handle) = (Arc::clone(&self), handle.clone());
             Box::pin(async move {
                 let answered = this.ask_chain(&handle, &question).await;
-                answered.map_err(|why| tracing::debug!(%why, "Nobody puts the note into words.")).ok().map(|answered| {
-                    (answered.answer.model, answered.answer.json)
-                })
+                answered
+                    .map_err(|why| tracing::debug!(%why, "Nobody puts the note into words."))
+                    .ok()
+                    .map(|answered| (answered.answer.model, answered.answer.json))
             })
         })
     }

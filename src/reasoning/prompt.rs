@@ -24,8 +24,22 @@ pub const VERIFIER_SCHEMA: &str = r#"{"type":"object","properties":{"veto":{"typ
 
 /// Kinds of targets that are told in the neutral form.
 const KINDS: [&str; 16] = [
-    "node", "pod", "deployment", "statefulset", "daemonset", "service", "filesystem", "disk", "volume", "certificate", "alert", "series",
-    "switch", "router", "zone", "device",
+    "node",
+    "pod",
+    "deployment",
+    "statefulset",
+    "daemonset",
+    "service",
+    "filesystem",
+    "disk",
+    "volume",
+    "certificate",
+    "alert",
+    "series",
+    "switch",
+    "router",
+    "zone",
+    "device",
 ];
 /// The normalised vocabulary: metric names that nobody outside has chosen.
 const SIGNALS: &str = include_str!("../../docs/signals.md");
@@ -151,7 +165,8 @@ mod tests {
         });
         let text = Neutral::default().facts(&facts).to_string();
         assert!(!text.to_lowercase().contains("ignore") && !text.to_lowercase().contains("obey"), "{text}");
-        for kept in ["pod/1", "node_up", "metric-0", "node/0", "power.wake", "the alert is resolved within 10m", "metric-0 > 0.5 within 5m"] {
+        for kept in ["pod/1", "node_up", "metric-0", "node/0", "power.wake", "the alert is resolved within 10m", "metric-0 > 0.5 within 5m"]
+        {
             assert!(text.contains(kept), "{kept}: {text}");
         }
     }

@@ -7,8 +7,8 @@ use crate::clock::SystemClock;
 use crate::journal::{JournalReader, JournalSettings};
 use crate::live::{self, Daemon, Parts};
 use homeostat_model::{
-    Action, Actuator, ActuatorId, ActuatorSpec, Alert, AlertDelivery, AlertKind, AlertSource, AlertStatus, Autonomy, Class, Command, EntryBody,
-    Event, Labels, Ordered, Outcome, Place, Receipt, Record, ReasonerSpec, RuleSet, Time, VerbSpec,
+    Action, Actuator, ActuatorId, ActuatorSpec, Alert, AlertDelivery, AlertKind, AlertSource, AlertStatus, Autonomy, Class, Command,
+    EntryBody, Event, Labels, Ordered, Outcome, Place, ReasonerSpec, Receipt, Record, RuleSet, Time, VerbSpec,
 };
 use homeostat_reasoners::{Canned, ChainSettings, Member};
 use serde_json::json;
@@ -64,12 +64,7 @@ fn verb(name: &str, class: Class) -> VerbSpec {
 pub(super) type Heard = Arc<Mutex<Vec<(String, Question)>>>;
 
 /// A model that answers by a function, and what it hears.
-pub(super) fn member(
-    id: &'static str,
-    place: Place,
-    heard: &Heard,
-    script: impl Fn(&Question) -> Value + Send + Sync + 'static,
-) -> Member {
+pub(super) fn member(id: &'static str, place: Place, heard: &Heard, script: impl Fn(&Question) -> Value + Send + Sync + 'static) -> Member {
     let spec = ReasonerSpec { id: id.into(), kind: "canned".into(), model: id.into(), place, node: None };
     let heard = Arc::clone(heard);
     let reasoner = Canned::new(spec, move |question| {
@@ -153,8 +148,13 @@ impl House {
             ends_at: None,
             values: BTreeMap::new(),
         };
-        let delivery =
-            AlertDelivery { source: AlertSource::Alertmanager, receiver: "r".into(), group_key: "g".into(), truncated: 0, alerts: vec![alert] };
+        let delivery = AlertDelivery {
+            source: AlertSource::Alertmanager,
+            receiver: "r".into(),
+            group_key: "g".into(),
+            truncated: 0,
+            alerts: vec![alert],
+        };
         self.daemon.handle().submit(Event::Alerted(delivery)).await.unwrap();
     }
 
@@ -205,17 +205,21 @@ pub(super) fn choosing(question: &Question, verb: &str) -> Value {
     let input: Value = serde_json::from_str(&question.input).unwrap();
     let choices = input["facts"]["choices"].as_array().cloned().unwrap_or_default();
     let place = choices.iter().position(|choice| choice["verb"] == json!(verb));
-    with_look(question, match place {
-        Some(place) => json!({ "choice": place, "target": 0, "claim": 0, "args": {} }),
-        None => Value::Null,
-    })
+    with_look(
+        question,
+        match place {
+            Some(place) => json!({ "choice": place, "target": 0, "claim": 0, "args": {} }),
+            None => Value::Null,
+        },
+    )
 }
 
 /// An answer in the question's form, with or without a place for a look.
 pub(super) fn with_look(question: &Question, proposal: Value) -> Value {
     let schema: Value = serde_json::from_str(&question.schema).unwrap();
     let list = schema["properties"]["evidence"]["type"] == json!("array");
-    let mut answer = json!({ "proposal": proposal, "evidence": if list { json!([]) } else { Value::Null }, "confidence": 1.0, "because": "so" });
+    let mut answer =
+        json!({ "proposal": proposal, "evidence": if list { json!([]) } else { Value::Null }, "confidence": 1.0, "because": "so" });
     if schema["properties"].get("look").is_some() {
         answer["look"] = Value::Null;
     }
@@ -225,7 +229,8 @@ pub(super) fn with_look(question: &Question, proposal: Value) -> Value {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_proposal_that_no_text_decides_is_done_when_nobody_objects() {
     let heard = Heard::default();
-    let house = house(chain(vec![member("muse", Place::Local, &heard, |question| choosing(question, "hand.restart"))], false), Default::default());
+    let house =
+        house(chain(vec![member("muse", Place::Local, &heard, |question| choosing(question, "hand.restart"))], false), Default::default());
     house.alert("DiskFull", &[("summary", "the disk is full")], &[]).await;
     house.settled(1).await;
     assert_eq!(*house.done.0.lock().unwrap(), ["hand.restart node/attic"]);
@@ -316,8 +321,17 @@ async fn a_cloud_hears_no_name_of_the_house_and_its_answer_comes_home() {
         answer["because"] = json!(format!("{} is full", input["facts"]["targets"][0]["name"].as_str().unwrap()));
         answer
     };
-    let house = house(chain(vec![member("far", Place::Cloud, &heard, names)], true), ReasoningConfig { private: vec!["Ada".into()], ..Default::default() });
-    house.alert("DiskFull", &[("summary", "ask ada@example.org, ADA's box attic at 192.168.7.9 has token ghp_0123456789abcdefghijklmnopqrstuvwxyz01")], &[]).await;
+    let house = house(
+        chain(vec![member("far", Place::Cloud, &heard, names)], true),
+        ReasoningConfig { private: vec!["Ada".into()], ..Default::default() },
+    );
+    house
+        .alert(
+            "DiskFull",
+            &[("summary", "ask ada@example.org, ADA's box attic at 192.168.7.9 has token ghp_0123456789abcdefghijklmnopqrstuvwxyz01")],
+            &[],
+        )
+        .await;
     house.settled(1).await;
     let heard = heard.lock().unwrap().clone();
     assert!(!heard.is_empty());
@@ -336,7 +350,8 @@ async fn a_cloud_hears_no_name_of_the_house_and_its_answer_comes_home() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_anybody_who_answers_there_is_no_proposal_and_the_journal_says_so() {
     let heard = Heard::default();
-    let house = house(chain(vec![member("far", Place::Cloud, &heard, |question| choosing(question, "hand.off"))], false), Default::default());
+    let house =
+        house(chain(vec![member("far", Place::Cloud, &heard, |question| choosing(question, "hand.off"))], false), Default::default());
     house.alert("DiskFull", &[], &[]).await;
     house.settled(1).await;
     let why = house.no_proposals();

@@ -36,7 +36,12 @@ fn sentences(known: &Known) -> Vec<String> {
     let mut all: Vec<String> = general.map(str::to_owned).into();
     let things: Vec<&homeostat_model::Target> = known.things().take(THINGS_MAX).collect();
     for thing in &things {
-        all.extend([format!("status of {thing}"), format!("why {thing}"), format!("incidents of {thing}"), format!("how much power does {thing} use")]);
+        all.extend([
+            format!("status of {thing}"),
+            format!("why {thing}"),
+            format!("incidents of {thing}"),
+            format!("how much power does {thing} use"),
+        ]);
     }
     for spec in known.verbs().filter(|spec| spec.class > Class::Notify && spec.args.iter().all(|arg| !arg.required)) {
         let fits = |thing: &&&homeostat_model::Target| {

@@ -9,6 +9,7 @@ mod demo;
 mod deploy;
 mod drivers;
 mod killed;
+mod llama;
 mod policies;
 mod real_servers;
 mod scenario;

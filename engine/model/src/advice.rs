@@ -5,7 +5,7 @@
 //! things to do, and anything that approves. An editor breaks this by letting a text from a workload into [`Brief::facts`] instead of
 //! [`Brief::told`]: what depends on the latter needs a person.
 
-use crate::{Args, ArgSpec, Autonomy, Claim, Class, Evidence, Span, Target, Time, TokenUsage, Verb};
+use crate::{ArgSpec, Args, Autonomy, Claim, Class, Evidence, Span, Target, Time, TokenUsage, Verb};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 

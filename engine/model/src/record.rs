@@ -2,7 +2,8 @@
 //! never dispatched: only the arbiter's own type can be (`homeostat_kernel::effect::Effect`).
 
 use crate::{
-    Action, ActionId, AutonomyMove, DrillEnd, Evidence, PolicyId, Proposal, Receipt, Ruling, RunMove, Score, Spending, Target, Time, Trip, Verb,
+    Action, ActionId, AutonomyMove, DrillEnd, Evidence, PolicyId, Proposal, Receipt, Ruling, RunMove, Score, Spending, Target, Time, Trip,
+    Verb,
 };
 use serde::{Deserialize, Serialize};
 

@@ -11,8 +11,8 @@ use crate::effect::Effect;
 use crate::ledger::{QUESTIONS_OPEN_MAX, REASONER, symptom_of};
 use crate::reason::catalogue;
 use homeostat_model::{
-    Advice, Advised, Alert, AlertKind, Args, Autonomy, Brief, Claim, ClaimSubject, Event, Note, Occasion, Origin, Proposal,
-    QuestionId, Relation, Span, Suggested, Target, Time, Verb, Verdict,
+    Advice, Advised, Alert, AlertKind, Args, Autonomy, Brief, Claim, ClaimSubject, Event, Note, Occasion, Origin, Proposal, QuestionId,
+    Relation, Span, Suggested, Target, Time, Verb, Verdict,
 };
 use std::collections::BTreeSet;
 
@@ -196,7 +196,10 @@ impl Kernel {
             alert: brief.occasion.alert.clone(),
             taint,
             veto: answer.verification.as_ref().and_then(|second| {
-                second.veto.as_ref().map(|veto| format!("{}: {}", second.by, crate::reason::words::one_line(veto, catalogue::BECAUSE_CHARS_MAX).text))
+                second
+                    .veto
+                    .as_ref()
+                    .map(|veto| format!("{}: {}", second.by, crate::reason::words::one_line(veto, catalogue::BECAUSE_CHARS_MAX).text))
             }),
         };
         Ok(Proposal {
@@ -229,8 +232,13 @@ impl Kernel {
             return;
         };
         let subject = ClaimSubject::Series { series, relation: Relation::Above, threshold: 0.5, held: Span::ZERO };
-        let suggested =
-            Suggested { by: "chain".into(), question: Some(question), alert: brief.occasion.alert.clone(), taint: String::new(), veto: None };
+        let suggested = Suggested {
+            by: "chain".into(),
+            question: Some(question),
+            alert: brief.occasion.alert.clone(),
+            taint: String::new(),
+            veto: None,
+        };
         let proposal = Proposal {
             origin: Origin::Reasoner(Box::new(suggested)),
             symptom: format!("think {node}"),

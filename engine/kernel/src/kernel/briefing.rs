@@ -30,8 +30,20 @@ const NAME_CHARS_MAX: usize = 128;
 const ARGS_MAX: usize = 8;
 /// The labels that name things; no other is told as a fact.
 const NAMING_LABELS: [&str; 14] = [
-    "node", "instance", "mountpoint", "disk", "device", "pod", "namespace", "deployment", "statefulset", "daemonset", "service", "job",
-    "sensor", "certificate",
+    "node",
+    "instance",
+    "mountpoint",
+    "disk",
+    "device",
+    "pod",
+    "namespace",
+    "deployment",
+    "statefulset",
+    "daemonset",
+    "service",
+    "job",
+    "sensor",
+    "certificate",
 ];
 /// The facts' length, in bytes; with more, readings and past actions are halved until it fits.
 const FACTS_BYTES_MAX: usize = 24 * 1024;
@@ -169,8 +181,7 @@ impl Kernel {
             let fact = |target: &Target| json!({ "name": name(target), "health": health(topology, target) });
             targets.iter().enumerate().map(|(n, target)| numbered(n, fact(target).as_object().cloned().unwrap_or_default())).collect()
         });
-        let claims: Vec<Value> =
-            claims.iter().enumerate().map(|(n, claim)| json!({ "n": n, "claim": claim_words(claim) })).collect();
+        let claims: Vec<Value> = claims.iter().enumerate().map(|(n, claim)| json!({ "n": n, "claim": claim_words(claim) })).collect();
         json!({
             "occasion": {
                 "title": occasion.title, "target": name(&occasion.target), "lasting": self.now.since(occasion.since).to_string(),
@@ -292,10 +303,9 @@ pub(super) fn selectors_of(target: &Target) -> Vec<String> {
         name.split_once(separator).map(|(a, b)| format!("{{{first}={},{second}={}}}", quote(a), quote(b))).into_iter().collect()
     };
     match target.kind() {
-        "node" => vec![
-            format!("{{node={}}}", quote(name)),
-            format!("{{instance=~{}}}", quote(&format!("{}(:[0-9]+)?", regex::escape(name)))),
-        ],
+        "node" => {
+            vec![format!("{{node={}}}", quote(name)), format!("{{instance=~{}}}", quote(&format!("{}(:[0-9]+)?", regex::escape(name))))]
+        }
         "filesystem" => two("node", "mountpoint", ':'),
         "disk" => two("node", "disk", ':'),
         kind @ ("pod" | "deployment" | "statefulset" | "daemonset") => two("namespace", kind, '/'),
@@ -351,7 +361,13 @@ fn reading_value(value: &ReadingValue) -> Value {
 /// A number with four digits.
 fn short(value: f64) -> Value {
     if !value.is_finite() {
-        return json!(if value.is_nan() { "NaN" } else if value > 0.0 { "+Inf" } else { "-Inf" });
+        return json!(if value.is_nan() {
+            "NaN"
+        } else if value > 0.0 {
+            "+Inf"
+        } else {
+            "-Inf"
+        });
     }
     let rounded: f64 = format!("{value:.3e}").parse().unwrap_or(value);
     if rounded == rounded.trunc() && rounded.abs() < 1e15 { json!(rounded as i64) } else { json!(rounded) }

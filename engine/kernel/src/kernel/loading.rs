@@ -148,7 +148,8 @@ impl Kernel {
             }
         }
         // What a policy wished that is no longer there is closed. People and runs are no policies: their questions stay.
-        let is_policy = |name: &str| name != homeostat_model::playbook::PLAYBOOK && name != crate::ledger::OPERATOR && name != crate::ledger::REASONER;
+        let is_policy =
+            |name: &str| name != homeostat_model::playbook::PLAYBOOK && name != crate::ledger::OPERATOR && name != crate::ledger::REASONER;
         let orphans: Vec<(String, String)> =
             self.open.keys().filter(|(policy, _)| is_policy(policy) && !self.policies.contains_key(policy.as_str())).cloned().collect();
         for symptom in orphans {

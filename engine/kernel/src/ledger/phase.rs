@@ -111,9 +111,12 @@ impl Phase {
             Record::Judged { .. } | Record::Scored { .. } | Record::Spent { .. } | Record::Revert { .. } | Record::Run { .. } => {
                 from.map_or_else(illegal, Ok)
             }
-            Record::Announce(_) | Record::Noted(_) | Record::Autonomy(_) | Record::Drilled(_) | Record::Tripped(_) | Record::Asked { .. } => {
-                from.map_or_else(illegal, Ok)
-            }
+            Record::Announce(_)
+            | Record::Noted(_)
+            | Record::Autonomy(_)
+            | Record::Drilled(_)
+            | Record::Tripped(_)
+            | Record::Asked { .. } => from.map_or_else(illegal, Ok),
         }
     }
 

@@ -42,7 +42,7 @@ pub fn schema(choices: &[Choice], claims: usize, readings: usize) -> String {
         proposals.extend(choices.iter().enumerate().map(|(n, choice)| proposal(n, choice, claims)));
     }
     let evidence = if readings == 0 { json!({ "type": "null" }) } else { json!({ "type": "array", "items": numbers(readings) }) };
-    // Chosen things come first: a model that runs out of words has chosen by then.
+    // JSON sorts them: the reason is written before the choice, and what is written first is thought first.
     let properties = [
         ("proposal", json!({ "anyOf": proposals })),
         ("evidence", evidence),
@@ -136,7 +136,12 @@ fn read_args(choice: &Choice, given: &Value) -> Result<Args, String> {
     };
     if let Some(unknown) = given.keys().find(|name| !choice.args.iter().any(|arg| arg.name == **name)) {
         let known: Vec<&str> = choice.args.iter().map(|arg| arg.name.as_str()).collect();
-        return Err(format!("`{}` has no argument `{}` to choose (it has: {})", choice.verb, super::words::clean_label(unknown, 40), known.join(", ")));
+        return Err(format!(
+            "`{}` has no argument `{}` to choose (it has: {})",
+            choice.verb,
+            super::words::clean_label(unknown, 40),
+            known.join(", ")
+        ));
     }
     let mut args = Args::new();
     for spec in &choice.args {
@@ -144,7 +149,9 @@ fn read_args(choice: &Choice, given: &Value) -> Result<Args, String> {
             (None | Some(Value::Null), _) if !spec.required => continue,
             (Some(Value::Bool(value)), ArgKind::Bool) => Arg::Bool(*value),
             (Some(value), ArgKind::Int(..)) if value.as_i64().is_some() => Arg::Int(value.as_i64().unwrap_or_default()),
-            (Some(value), ArgKind::Float(..)) if value.as_f64().is_some_and(f64::is_finite) => Arg::Float(value.as_f64().unwrap_or_default()),
+            (Some(value), ArgKind::Float(..)) if value.as_f64().is_some_and(f64::is_finite) => {
+                Arg::Float(value.as_f64().unwrap_or_default())
+            }
             (Some(Value::String(word)), ArgKind::OneOf(words)) if words.contains(word) => Arg::Text(word.clone()),
             _ => return Err(format!("`{}` needs the argument `{}`: {:?}", choice.verb, spec.name, spec.kind)),
         };
@@ -161,7 +168,9 @@ fn place_in(value: &Value, len: usize, what: &str) -> Result<usize, String> {
 fn only<'v>(value: &'v Value, what: &str, known: &[&str]) -> Result<&'v Map<String, Value>, String> {
     let object = value.as_object().ok_or_else(|| format!("{what} is not an object"))?;
     match object.keys().find(|name| !known.contains(&name.as_str())) {
-        Some(unknown) => Err(format!("{what} has the field `{}`; it may have: {}", super::words::clean_label(unknown, 40), known.join(", "))),
+        Some(unknown) => {
+            Err(format!("{what} has the field `{}`; it may have: {}", super::words::clean_label(unknown, 40), known.join(", ")))
+        }
         None => Ok(object),
     }
 }

@@ -2,8 +2,8 @@
 
 use super::lab::{Lab, alert, easy, rules};
 use homeostat_model::{
-    ActionId, Advice, Advised, AlertDelivery, AlertSource, AlertStatus::*, ArbiterSettings, Args, Autonomy, Brief, Claim,
-    ClaimSubject, Command, EntryBody, Event, QuestionId, ReasoningSettings, Record, RuleSet, Span, Verification,
+    ActionId, Advice, Advised, AlertDelivery, AlertSource, AlertStatus::*, ArbiterSettings, Args, Autonomy, Brief, Claim, ClaimSubject,
+    Command, EntryBody, Event, QuestionId, ReasoningSettings, Record, RuleSet, Span, Verification,
 };
 use serde_json::{Value, json};
 
@@ -103,7 +103,10 @@ fn the_same_history_makes_the_same_brief() {
 fn a_proposal_waits_for_a_person_and_runs_with_a_yes() {
     let (mut lab, brief) = asked(easy(), on());
     let answer = choosing(&brief, "exec.restart");
-    assert_eq!(lab.event(130, answered(answer.clone(), Some(answer))), ["a1 awaiting_approval by autonomy", "announce a1: exec.restart on node/a?"]);
+    assert_eq!(
+        lab.event(130, answered(answer.clone(), Some(answer))),
+        ["a1 awaiting_approval by autonomy", "announce a1: exec.restart on node/a?"]
+    );
     assert!(lab.guard(1, "reasoner").starts_with("Pass"), "{}", lab.guard(1, "reasoner"));
     let said = lab.order(900, Command::Approve { action: ActionId(1), plan: None });
     assert_eq!(said, ["a1 admitted", "a1 act exec.restart on node/a #1"]);
@@ -176,8 +179,7 @@ fn the_end_of_the_alert_ends_the_proposal() {
 fn questions_have_a_limit_an_hour_and_people_may_ask_beyond_it() {
     let mut lab = lab_with(asking(easy(), ReasoningSettings { per_hour_max: 2, ..on() }));
     let alerts = (0..5).map(|n| homeostat_model::Alert { fingerprint: format!("f{n}"), ..alert(Firing, 1) }).collect();
-    let delivery =
-        AlertDelivery { source: AlertSource::Alertmanager, receiver: "r".into(), group_key: "g".into(), truncated: 0, alerts };
+    let delivery = AlertDelivery { source: AlertSource::Alertmanager, receiver: "r".into(), group_key: "g".into(), truncated: 0, alerts };
     lab.event(1, Event::Alerted(delivery));
     let said: Vec<String> = (2..40).flat_map(|minute| lab.tick(minute * 60)).collect();
     assert_eq!(said.iter().filter(|said| said.contains(" asked: ")).count(), 2, "{said:?}");
@@ -203,7 +205,12 @@ fn an_agent_may_propose_and_nothing_else() {
     lab.observe(0, &[("disk_used{node='a'}", 0.97)]);
     let claim = |name: &str| {
         Some(Claim {
-            subject: ClaimSubject::Series { series: super::lab::key(name), relation: homeostat_model::Relation::Below, threshold: 0.5, held: Span::ZERO },
+            subject: ClaimSubject::Series {
+                series: super::lab::key(name),
+                relation: homeostat_model::Relation::Below,
+                threshold: 0.5,
+                held: Span::ZERO,
+            },
             within: Span::from_mins(5),
         })
     };

@@ -51,6 +51,7 @@ fn with_nothing_against_it_a_wish_is_admitted_and_sent() {
         "budget",
         "calendar",
         "witnesses",
+        "reasoner",
         "autonomy",
     ];
     assert_eq!(asked, order);

@@ -46,7 +46,8 @@ fn answer(proposal: Value) -> String {
 
 #[test]
 fn a_choice_is_read_into_a_pick() {
-    let said = read(&brief(), &answer(json!({ "choice": 1, "target": 0, "claim": 1, "args": { "replicas": 3, "how": null, "share": 1 } }))).unwrap();
+    let said = read(&brief(), &answer(json!({ "choice": 1, "target": 0, "claim": 1, "args": { "replicas": 3, "how": null, "share": 1 } })))
+        .unwrap();
     let pick = said.pick.unwrap();
     assert_eq!((pick.verb.as_str(), pick.target.clone(), pick.claim.within), ("scale.to", Target::from("node/a"), Span::from_mins(30)));
     assert_eq!(pick.args, Args::from([("replicas".into(), Arg::Int(3)), ("share".into(), Arg::Float(1.0))]));
