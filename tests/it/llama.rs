@@ -227,7 +227,8 @@ fn llama_advises_and_the_invariants_hold() {
     );
     assert!(sum.violations.is_empty(), "{:#?}", sum.violations);
     assert!(sum.briefs >= wanted, "{} of {wanted} briefs", sum.briefs);
-    let words: BTreeSet<&str> = ["truncated", "malformed", "refused"].into();
+    // A model that says nothing that fits too often is left alone for a while, which is no proposal either.
+    let words: BTreeSet<&str> = ["truncated", "malformed", "refused", "circuit_open"].into();
     assert!(
         sum.faults.keys().all(|class| words.contains(class.as_str())),
         "only the model's own words end without an answer: {:?}",
