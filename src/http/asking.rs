@@ -27,7 +27,8 @@ pub(super) async fn ask(State(app): State<Arc<App>>, request: Request) -> Answer
     let known = Arc::new(known);
     let mut understood = read(text.clone(), Arc::clone(&known)).await?;
     let mut reworded = None;
-    if let (Understood::Unknown { .. }, Some(thinker)) = (&understood, &app.thinker) {
+    let is_agent = app.agents.contains(&by);
+    if let (Understood::Unknown { .. }, Some(thinker), false) = (&understood, &app.thinker, is_agent) {
         // A model chooses a sentence that could have been said; what follows is the grammar's again.
         reworded = crate::reasoning::reword(thinker, &app.handle, &known, &text).await;
         if let Some(reworded) = &reworded {

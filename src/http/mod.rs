@@ -122,6 +122,8 @@ pub(crate) struct App {
     actuators: Vec<Arc<dyn Actuator>>,
     approvals: Option<crate::approvals::Door>,
     thinker: Option<Arc<crate::reasoning::Thinker>>,
+    /// Who asks with an agent's token: no tokens of models are spent for them.
+    agents: std::collections::BTreeSet<String>,
     guesses: answering::Guesses,
     /// The rules in force as they were last read from the journal.
     rules: Mutex<Option<Arc<crate::scores::Rules>>>,
@@ -150,6 +152,7 @@ impl App {
             actuators: options.actuators.clone(),
             approvals: options.approvals.clone(),
             thinker: options.thinker.clone(),
+            agents: options.mcp.agents.keys().map(|name| format!("token:{name}")).collect(),
             guesses: answering::Guesses::default(),
             rules: Mutex::new(None),
             incidents: Mutex::default(),

@@ -16,9 +16,10 @@ pub use wording::{Reworded, reword};
 use crate::clock::Clock;
 use crate::config::{LokiConfig, ReasoningConfig};
 use crate::live::Handle;
+use homeostat_kernel::reason::NAMING_LABELS;
 use homeostat_kernel::store::Selector;
 use homeostat_model::{
-    Advice, Advised, BoxFuture, Brief, Look, Question, QuestionId, QuestionPurpose, Span, Target, TokenUsage, Verification,
+    Advice, Advised, BoxFuture, Brief, Look, Question, QuestionId, QuestionPurpose, Span, Target, Time, TokenUsage, Verification,
 };
 use homeostat_reasoners::{Answered, Asking, Chain, Known, Redactor, Spent, Unanswered};
 use serde_json::Value;
@@ -34,9 +35,6 @@ pub type Think = Arc<dyn Fn(Handle, QuestionId, Box<Brief>) -> BoxFuture<'static
 const SPENT_FILE: &str = "reasoners.json";
 /// How much of the time for an answer one request may take; the rest is for handing it in.
 const SHARE_OF_TIME: f64 = 0.9;
-/// Labels whose values are names of this house.
-const NAMING_LABELS: [&str; 9] =
-    ["node", "instance", "pod", "namespace", "deployment", "statefulset", "daemonset", "service", "certificate"];
 
 /// Asks models.
 pub struct Thinker {
@@ -52,6 +50,8 @@ struct Tally {
     usage: TokenUsage,
     cost_euros: f64,
     hash: String,
+    /// All requests of one question together end by then.
+    deadline: Time,
 }
 
 impl Tally {
@@ -69,9 +69,11 @@ impl Thinker {
     /// Takes up what was spent before.
     pub fn new(chain: Chain, config: ReasoningConfig, clock: Arc<dyn Clock>, data: &Path) -> Thinker {
         let spent_at = data.join(SPENT_FILE);
-        let kept = std::fs::read(&spent_at).ok().and_then(|bytes| serde_json::from_slice::<Spent>(&bytes).ok());
-        if let Some(spent) = kept {
-            chain.restore(spent);
+        match std::fs::read(&spent_at).map(|bytes| serde_json::from_slice::<Spent>(&bytes)) {
+            Ok(Ok(spent)) => chain.restore(spent),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Ok(Err(error)) => tracing::warn!(%error, "What reasoners have used up cannot be read; their budgets begin anew."),
+            Err(error) => tracing::warn!(%error, "What reasoners have used up cannot be read; their budgets begin anew."),
         }
         Thinker { chain, config, clock, spent_at }
     }
@@ -92,7 +94,8 @@ impl Thinker {
     /// Thinks about one question of the kernel. Never fails: what cannot be answered says why.
     pub async fn advise(&self, handle: &Handle, question: QuestionId, brief: &Brief) -> Advice {
         let began = self.clock.now();
-        let (mut tally, mut looks) = (Tally::default(), Vec::new());
+        let within = self.config.answer_within.times(SHARE_OF_TIME).max(Span::from_secs(1));
+        let (mut tally, mut looks) = (Tally { deadline: began + within, ..Tally::default() }, Vec::new());
         let end = self.answer(handle, brief, &mut tally, &mut looks).await;
         let (answer, fault, needs) = match end {
             Ok(answer) => (Some(answer), String::new(), None),
@@ -107,7 +110,8 @@ impl Thinker {
         let (json, answered) = loop {
             let left = self.config.looks_max.saturating_sub(looks.len() as u32);
             let schema = prompt::with_look(&brief.schema, (left > 0).then(|| looks::schema(brief, self.loki().is_some())));
-            let question = self.question(QuestionPurpose::Advice, prompt::ADVISER, prompt::document(brief, looks, true, None), schema);
+            let question =
+                self.question(QuestionPurpose::Advice, prompt::ADVISER, prompt::document(brief, looks, true, None), schema, tally.deadline);
             let answered = self.ask(handle, &question, &private, tally).await?;
             let (json, wanted) = prompt::split_look(&answered.answer.json);
             match wanted.filter(|_| left > 0) {
@@ -118,7 +122,7 @@ impl Thinker {
         // Names come from outside as well, so the question without foreign text is asked of every proposal.
         let json_untold = if proposes(&json) {
             let document = prompt::document(brief, looks, false, None);
-            let question = self.question(QuestionPurpose::Advice, prompt::ADVISER, document, brief.schema.clone());
+            let question = self.question(QuestionPurpose::Advice, prompt::ADVISER, document, brief.schema.clone(), tally.deadline);
             // Only the same mind's word without the text counts; another one would differ for other reasons.
             let again = self.ask(handle, &question, &private, tally).await.ok();
             again.filter(|again| again.reasoner == answered.reasoner).map(|again| again.answer.json)
@@ -137,7 +141,8 @@ impl Thinker {
     async fn verify(&self, handle: &Handle, brief: &Brief, looks: &[Look], json: &str, adviser: &str, tally: &mut Tally) -> Verification {
         let proposal: Value = serde_json::from_str(json).unwrap_or_default();
         let document = prompt::document(brief, looks, true, Some(&proposal));
-        let question = self.question(QuestionPurpose::Verify, prompt::VERIFIER, document, prompt::VERIFIER_SCHEMA.to_owned());
+        let question =
+            self.question(QuestionPurpose::Verify, prompt::VERIFIER, document, prompt::VERIFIER_SCHEMA.to_owned(), tally.deadline);
         match self.ask(handle, &question, &names_in(brief), tally).await {
             Ok(answered) if answered.reasoner == adviser => {
                 Verification { by: answered.reasoner, veto: Some("the same model cannot check itself".into()) }
@@ -156,8 +161,8 @@ impl Thinker {
         self.config.loki.as_ref()
     }
 
-    fn question(&self, purpose: QuestionPurpose, system: &str, input: String, schema: String) -> Question {
-        let timeout = self.config.answer_within.times(SHARE_OF_TIME).max(Span::from_secs(1));
+    fn question(&self, purpose: QuestionPurpose, system: &str, input: String, schema: String, deadline: Time) -> Question {
+        let timeout = deadline.since(self.clock.now()).max(Span::ZERO);
         prompt::question(purpose, system, input, schema, self.config.tokens_max, timeout)
     }
 
@@ -185,15 +190,17 @@ impl Thinker {
     }
 
     async fn ask(&self, handle: &Handle, question: &Question, private: &[String], tally: &mut Tally) -> Result<Answered, Unanswered> {
-        let around = handle.ask(|kernel| (sleeping(kernel), names(kernel))).await.unwrap_or_default();
-        let (asleep, mut hosts) = around;
+        // Without the names of this house nothing can be redacted, so no cloud is told anything.
+        let around = handle.ask(|kernel| (sleeping(kernel), names(kernel))).await.ok();
+        let is_redacted = around.is_some();
+        let (asleep, mut hosts) = around.unwrap_or_default();
         hosts.extend_from_slice(private);
         let known = Known { hosts, people: self.config.private.clone(), ..Known::default() };
         let mut redactor = Redactor::new(&known);
         let cloud = redactor.question(question);
         tally.hash = hash(question);
         let now = || self.clock.now();
-        let asked = self.chain.ask(&now, Asking { local: question, cloud: Some(&cloud), asleep: &asleep }).await;
+        let asked = self.chain.ask(&now, Asking { local: question, cloud: is_redacted.then_some(&cloud), asleep: &asleep }).await;
         self.keep_spent();
         match asked {
             Ok(mut answered) => {
@@ -256,9 +263,14 @@ fn names(kernel: &homeostat_kernel::Kernel) -> Vec<String> {
 /// Every name that a brief holds.
 fn names_in(brief: &Brief) -> Vec<String> {
     let targets = brief.targets.iter().chain([&brief.occasion.target]).flat_map(parts);
-    let labels = brief.readings.iter().filter_map(|reading| reading.series.as_ref()).flat_map(|key| key.labels.iter());
+    let claimed = brief.claims.iter().filter_map(|claim| match &claim.subject {
+        homeostat_model::ClaimSubject::Series { series, .. } => Some(series),
+        _ => None,
+    });
+    let labels = brief.readings.iter().filter_map(|reading| reading.series.as_ref()).chain(claimed).flat_map(|key| key.labels.iter());
     let named = labels.filter(|(label, _)| NAMING_LABELS.contains(label)).map(|(_, value)| value.to_owned());
-    targets.chain(named).collect()
+    // Words of ours are no names of this house: `job="node"`.
+    targets.chain(named).filter(|name| name.len() > 1 && !prompt::KINDS.contains(&name.as_str())).collect()
 }
 
 /// A target's name, whole and in parts. One letter is no name that could be told from a word.

@@ -180,7 +180,7 @@ async fn play(case: &Case) -> Left {
         }
         "ask" => {
             questions = 0;
-            let (status, said) = front.post("/api/v1/ask", AGENT_TOKEN, &json!({ "text": text }).to_string()).await;
+            let (status, said) = front.post("/api/v1/ask", PERSON_TOKEN, &json!({ "text": text }).to_string()).await;
             assert_eq!(status, 200, "{said}");
             answers.push(said);
         }

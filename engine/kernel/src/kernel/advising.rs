@@ -189,6 +189,9 @@ impl Kernel {
             Some(Ok(None)) => "without the text from outside it would propose nothing".to_owned(),
             Some(Err(_)) => "without the text from outside it gave no answer that fits".to_owned(),
         };
+        // What a person must say yes to is never a veto that silence ends, and neither is what no alert would take back.
+        let needs_a_person = !taint.is_empty() || brief.occasion.alert.is_none();
+        let autonomy = if needs_a_person { self.reasoners_autonomy().min(Autonomy::Suggest) } else { self.reasoners_autonomy() };
         let because = if said.because.is_empty() { "no reason was given".to_owned() } else { said.because };
         let suggested = Suggested {
             by: answer.by.clone(),
@@ -213,7 +216,7 @@ impl Kernel {
             claim: Some(pick.claim),
             cooldown: COOLDOWN,
             settle: None,
-            autonomy: self.reasoners_autonomy(),
+            autonomy,
             alternatives: Vec::new(),
         })
     }
@@ -276,10 +279,13 @@ impl Kernel {
 
     /// The trouble ended: what reasoners proposed for it is not wished any more.
     pub(super) fn advice_over(&mut self, alert: &Alert) {
-        let symptom = (REASONER.to_owned(), occasion_of(alert, Time(0)).symptom);
-        if self.open.contains_key(&symptom) {
-            self.close_open(symptom, &BTreeSet::new(), "the alert has ended");
-        }
+        let about = |id: &homeostat_model::ActionId| {
+            let origin = self.ledger.action(*id).map(|state| &state.proposal.origin);
+            matches!(origin, Some(Origin::Reasoner(suggested)) if suggested.alert.as_ref() == Some(&alert.fingerprint))
+        };
+        let over: Vec<_> =
+            self.open.iter().filter(|((of, _), ids)| of == REASONER && ids.iter().any(about)).map(|(symptom, _)| symptom.clone()).collect();
+        over.into_iter().for_each(|symptom| self.close_open(symptom, &BTreeSet::new(), "the alert has ended"));
     }
 
     /// A wish of somebody who may propose and nothing else.

@@ -6,6 +6,7 @@
 
 use super::Kernel;
 use crate::ledger::ActionState;
+use crate::reason::NAMING_LABELS;
 use crate::reason::catalogue::{is_choosable, schema};
 use crate::reason::words::{clean_label, one_line, template};
 use crate::store::{Selector, SeriesRef};
@@ -28,23 +29,6 @@ const TOLD_MAX: usize = 12;
 const TOLD_CHARS_MAX: usize = 200;
 const NAME_CHARS_MAX: usize = 128;
 const ARGS_MAX: usize = 8;
-/// The labels that name things; no other is told as a fact.
-const NAMING_LABELS: [&str; 14] = [
-    "node",
-    "instance",
-    "mountpoint",
-    "disk",
-    "device",
-    "pod",
-    "namespace",
-    "deployment",
-    "statefulset",
-    "daemonset",
-    "service",
-    "job",
-    "sensor",
-    "certificate",
-];
 /// The facts' length, in bytes; with more, readings and past actions are halved until it fits.
 const FACTS_BYTES_MAX: usize = 24 * 1024;
 /// How far back past actions are told.
@@ -126,6 +110,7 @@ impl Kernel {
             .ledger
             .actions()
             .rev()
+            .filter(|state| !is_agents_wish(state))
             .filter(|state| state.proposal.target == occasion.target || state.proposal.symptom == occasion.symptom)
             .filter_map(|state| state.proposal.claim.clone())
             .filter(|claim| matches!(claim.subject, ClaimSubject::Series { .. }))
@@ -256,7 +241,9 @@ impl Kernel {
     fn action_facts(&self, occasion: &Occasion, max: usize) -> Vec<Value> {
         let near: BTreeSet<Target> = self.brief_targets(&occasion.target).into_iter().collect();
         let recent = self.ledger.actions().rev().filter(|state| self.now.since(state.moved_at) <= ACTIONS_SINCE);
-        recent.filter(|state| near.contains(&state.proposal.target)).take(max).map(|state| self.action_fact(state)).collect()
+        // Whoever may propose could write anything into a verb that nobody knows: what was never sent of an agent is no fact.
+        let known = |state: &&ActionState| self.arbiter.verb(&state.proposal.verb).is_some() && !is_agents_wish(state);
+        recent.filter(known).filter(|state| near.contains(&state.proposal.target)).take(max).map(|state| self.action_fact(state)).collect()
     }
 
     fn action_fact(&self, state: &ActionState) -> Value {
@@ -293,6 +280,12 @@ fn told_by(alert: &Alert) -> Vec<ToldText> {
     let labels = alert.labels.iter().map(|(name, text)| (format!("label {}", clean_label(name, 64)), text));
     let told = |(from, text): (String, &str)| ToldText { from, text: template(text, TOLD_CHARS_MAX).text, count: 1 };
     annotations.chain(labels).filter(|(_, text)| !text.is_empty()).take(TOLD_MAX).map(told).collect()
+}
+
+/// Whether it is an agent's proposal that no person has let through.
+fn is_agents_wish(state: &ActionState) -> bool {
+    let unasked = matches!(&state.proposal.origin, homeostat_model::Origin::Reasoner(suggested) if suggested.question.is_none());
+    unasked && state.sent_at.is_none()
 }
 
 /// Selectors of the series that are about a thing, by the labels that its kind is named by.

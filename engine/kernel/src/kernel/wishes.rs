@@ -309,6 +309,12 @@ impl Kernel {
         let veto_only = self.autonomy_of(&proposal) == Autonomy::Veto && state.ruling.decided_by().is_some_and(asked_as_veto);
         if veto_only {
             self.consent(id, Consent::NotVetoed);
+            // A short hold leaves the question as it is, for whoever wishes it again; a reasoner does not.
+            let open = self.ledger.action(id).is_some_and(|state| matches!(state.phase, Phase::Awaiting { by } if by <= self.now));
+            if open && matches!(proposal.origin, Origin::Reasoner(_)) {
+                self.forget_open(&proposal, id);
+                self.record(Record::Closed { action: id, closing: Closing::Expired, why: "it was held when its time was over".into() });
+            }
         } else {
             self.forget_open(&proposal, id);
             self.record(Record::Closed { action: id, closing: Closing::Expired, why: "nobody answered in time".into() });
@@ -323,7 +329,12 @@ impl Kernel {
         let proposal = self.renewed.get(&id).unwrap_or(&state.proposal).clone();
         let wished_at = self.wished_at.get(&id).copied().unwrap_or(state.moved_at);
         let ruled = self.rule(&proposal, wished_at, Some(consent));
+        let once = matches!(proposal.origin, Origin::Reasoner(_)).then(|| symptom_of(&proposal));
         self.follow(id, proposal, plan, ruled, before, 1);
+        // Nobody renews it: what is held now would stay open for ever.
+        if let Some(symptom) = once {
+            self.close_held(symptom, "it could not be done when the answer came, and a reasoner's proposal is not renewed");
+        }
     }
 
     /// Takes in an order from a person.

@@ -6,3 +6,21 @@
 
 pub mod catalogue;
 pub mod words;
+
+/// The labels that name things: no other is told as a fact, and no cloud is told what these hold.
+pub const NAMING_LABELS: [&str; 14] = [
+    "node",
+    "instance",
+    "mountpoint",
+    "disk",
+    "device",
+    "pod",
+    "namespace",
+    "deployment",
+    "statefulset",
+    "daemonset",
+    "service",
+    "job",
+    "sensor",
+    "certificate",
+];

@@ -28,15 +28,10 @@ pub(super) fn rule(case: &Case<'_>) -> Opinion {
         return Opinion::deny(format!("the policy last wished this {quiet} ago, longer than {quiet_max}: its reason may be gone"));
     }
     // What a person has seen and approved is frozen; that the policy wishes it still, on fresh data, was asked above.
-    let shown = if case.consent.is_some() { &[][..] } else { &case.proposal.evidence[..] };
-    let age_max = case.settings.evidence_age_max;
-    for evidence in shown {
-        let (Some(at), Some(_)) = (evidence.sampled_at, evidence.value.value()) else { continue };
-        let age = case.now.since(at);
-        if age > age_max {
-            let series = evidence.series.as_ref().map_or_else(|| evidence.operation.clone(), ToString::to_string);
-            return Opinion::deny(format!("{series} was sampled {age} ago, longer than {age_max}"));
-        }
+    if case.consent.is_none()
+        && let Some(old) = old_evidence(case)
+    {
+        return old;
     }
     if let Origin::Alert(_, fingerprint) = &case.proposal.origin {
         // A notification may report the end of an alert; everything else needs the alert to be on.
@@ -46,6 +41,17 @@ pub(super) fn rule(case: &Case<'_>) -> Opinion {
         }
     }
     Opinion::pass("fresh")
+}
+
+/// A reading that the wish rests on and that is too old.
+fn old_evidence(case: &Case<'_>) -> Option<Opinion> {
+    let age_max = case.settings.evidence_age_max;
+    case.proposal.evidence.iter().find_map(|evidence| {
+        let (Some(at), Some(_)) = (evidence.sampled_at, evidence.value.value()) else { return None };
+        let age = case.now.since(at);
+        let series = evidence.series.as_ref().map_or_else(|| evidence.operation.clone(), ToString::to_string);
+        (age > age_max).then(|| Opinion::deny(format!("{series} was sampled {age} ago, longer than {age_max}")))
+    })
 }
 
 /// A reasoner wishes once: its alert must still be on, and its wish not older than a question may be.
@@ -58,6 +64,11 @@ fn reasoned(case: &Case<'_>, suggested: &homeostat_model::Suggested) -> Opinion 
         && !case.ledger.alert(fingerprint).is_some_and(|alert| alert.firing)
     {
         return Opinion::deny(format!("the alert {fingerprint} is not firing any more"));
+    }
+    // Silence has seen nothing: what it lets pass must rest on what is known now.
+    let by_person = matches!(case.consent, Some(crate::arbiter::Consent::Approved { .. }));
+    if !by_person && let Some(old) = old_evidence(case) {
+        return old;
     }
     Opinion::pass("proposed lately, and its reason is still there")
 }
