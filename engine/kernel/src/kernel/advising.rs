@@ -205,7 +205,7 @@ impl Kernel {
                     .map(|veto| format!("{}: {}", second.by, crate::reason::words::one_line(veto, catalogue::BECAUSE_CHARS_MAX).text))
             }),
         };
-        Ok(Proposal {
+        let mut proposal = Proposal {
             origin: Origin::Reasoner(Box::new(suggested)),
             symptom: brief.occasion.symptom.clone(),
             verb: pick.verb,
@@ -218,7 +218,12 @@ impl Kernel {
             settle: None,
             autonomy,
             alternatives: Vec::new(),
-        })
+        };
+        // Nor is what takes something down: the guard asks a person, and people must not be told that silence is a yes.
+        if self.touches(&proposal).iter().any(|touch| touch.takes_down(self.arbiter.specs())) {
+            proposal.autonomy = proposal.autonomy.min(Autonomy::Suggest);
+        }
+        Ok(proposal)
     }
 
     /// The node that the model lives on sleeps: waking it is a proposal of its own, if that is wanted at all.

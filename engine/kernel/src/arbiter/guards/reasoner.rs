@@ -18,6 +18,15 @@ pub(super) fn rule(case: &Case<'_>) -> Opinion {
     if let Some(veto) = &suggested.veto {
         return Opinion::deny(format!("a second model is against it: {veto}"));
     }
+    // What goes down with a thing is known only as far as somebody has written it down; a careless model put the last storage to sleep.
+    let down = case.takes_down();
+    if !down.is_empty() && case.person().is_none() {
+        let names: Vec<&str> = down.iter().map(|target| target.as_str()).collect();
+        return Opinion {
+            stance: Stance::Ask { by: case.now + case.settings.approval_ttl },
+            text: format!("it takes down {}: a person must say yes", names.join(", ")),
+        };
+    }
     if suggested.taint.is_empty() {
         return Opinion::pass("within what a reasoner may propose, and the same without any text from outside");
     }

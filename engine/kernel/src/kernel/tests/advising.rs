@@ -291,3 +291,14 @@ fn a_yes_that_meets_a_longer_hold_ends_a_reasoners_proposal() {
     assert!(said.iter().any(|said| said.starts_with("a1 closed Gone")), "{said:?}");
     assert!(lab.sent.is_empty());
 }
+
+/// In the swarm a careless model under `veto` put the last storage to sleep: nobody had written down what hangs on it.
+#[test]
+fn what_a_model_would_take_down_needs_a_person_whatever_the_settings() {
+    let (mut lab, brief) = asked(easy(), ReasoningSettings { autonomy: Autonomy::Veto, ..on() });
+    let answer = choosing(&brief, "power.sleep");
+    lab.event(130, answered(answer.clone(), Some(answer)));
+    assert!(lab.guard(1, "reasoner").starts_with("Ask"), "{}", lab.guard(1, "reasoner"));
+    lab.tick(130 + 7200);
+    assert!(lab.sent.is_empty());
+}
