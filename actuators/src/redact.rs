@@ -3,12 +3,7 @@
 //! Deliberately absent: keeping resolved secrets. A [`Redactor`] lives as long as one action. An editor breaks this by putting a
 //! text from the outside (a body, a command's output, an error with a URL) into an outcome without [`Redactor::clean`].
 
-use homeostat_model::Secret;
-
-/// A shorter value (`1`, `on`) protects nothing, and taking it out would make every text unreadable.
-const SECRET_BYTES_MIN: usize = 4;
-/// What stands in the place of a secret.
-const MASK: &str = "<secret>";
+use homeostat_model::{Mask, Secret};
 
 /// Reads the secret now; a rotated file is seen at the next use. The error names the reference, never a value.
 pub fn resolve(secret: &Secret) -> Result<String, String> {
@@ -16,27 +11,13 @@ pub fn resolve(secret: &Secret) -> Result<String, String> {
 }
 
 /// Knows the secrets of one action and takes them out of texts.
-#[derive(Clone, Default)]
-pub struct Redactor {
-    secrets: Vec<String>,
-}
-
-impl std::fmt::Debug for Redactor {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Redactor({} secrets)", self.secrets.len())
-    }
-}
+#[derive(Clone, Debug, Default)]
+pub struct Redactor(Mask);
 
 impl Redactor {
-    /// Learns a secret: as it is, and as it looks inside a JSON string. Values of fewer than four bytes are not taken out.
+    /// Learns a secret, see [`Mask::learn`].
     pub fn learn(&mut self, secret: &str) {
-        let escaped = serde_json::to_string(secret).unwrap_or_default();
-        for form in [secret, escaped.trim_matches('"')] {
-            if form.trim().len() >= SECRET_BYTES_MIN && !self.secrets.iter().any(|known| known == form) {
-                self.secrets.push(form.to_owned());
-            }
-        }
-        self.secrets.sort_by_key(|form| std::cmp::Reverse(form.len())); // the longest first: one may contain another
+        self.0.learn(secret);
     }
 
     /// Resolves a secret and learns it.
@@ -66,11 +47,7 @@ impl Redactor {
     }
 
     fn clean(&self, text: &str) -> String {
-        let mut clean = text.to_owned();
-        for secret in &self.secrets {
-            clean = clean.replace(secret.as_str(), MASK);
-        }
-        clean.chars().filter(|c| !c.is_control() || *c == '\n').collect::<String>().trim().to_owned()
+        self.0.clean(text).chars().filter(|c| !c.is_control() || *c == '\n').collect::<String>().trim().to_owned()
     }
 }
 
@@ -89,7 +66,7 @@ mod tests {
             redactor.clean_tail("a hun\"ter2-long b \u{1b}[31m{\"t\":\"hun\\\"ter2\"}", 100),
             "a <secret> b [31m{\"t\":\"<secret>\"}"
         );
-        assert_eq!(format!("{redactor:?}"), "Redactor(4 secrets)");
+        assert_eq!(format!("{redactor:?}"), "Redactor(Mask(4 forms))");
     }
 
     #[test]

@@ -5,7 +5,7 @@
 use crate::process::{Owned, own_path};
 use crate::report::{Line, quantile, show};
 use crate::{lab, process};
-use homeostat::config::WebhooksConfig;
+use homeostat::config::{Config, WebhooksConfig};
 use homeostat::http::{ServeOptions, Server};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -100,14 +100,10 @@ async fn flood(address: SocketAddr, first: usize, until: Instant) -> std::io::Re
 
 fn options(data: &Path) -> ServeOptions {
     ServeOptions {
-        data: data.to_owned(),
-        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         socket: data.join("homeostat.sock"),
-        hosts: Vec::new(),
-        tokens: Default::default(),
         webhooks: WebhooksConfig { per_second_max: 1e9, burst_max: u32::MAX, ..WebhooksConfig::default() },
         connections_max: 256,
-        actuators: Vec::new(),
+        ..ServeOptions::new(&Config::default(), data, Some(SocketAddr::from(([127, 0, 0, 1], 0))))
     }
 }
 

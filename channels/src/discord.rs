@@ -6,8 +6,9 @@
 use crate::book::{Answer, Keys, Way};
 use crate::channel::{Channel, Heard, Miss, Press, Sent};
 use crate::question::{Question, cut};
-use crate::secret::Mask;
+use crate::secret::take;
 use crate::wire::{self, Call, SEND_WITHIN};
+use homeostat_model::Mask;
 use homeostat_model::{BoxFuture, FaultCode, Secret};
 use reqwest::{Client, Method, Url};
 use schemars::JsonSchema;
@@ -52,7 +53,7 @@ impl Discord {
     async fn put(&self, content: &str, known: Option<&Sent>) -> Result<Sent, Miss> {
         let doing = format!("post over {}", self.label);
         let mut mask = Mask::default();
-        let url = mask.take(&self.config.webhook_url).and_then(|text| wire::secret_url(&text));
+        let url = take(&mut mask, &self.config.webhook_url).and_then(|text| wire::secret_url(&text));
         let call = Call { client: &self.client, doing: &doing, mask: &mask };
         let url = url.map_err(|why| call.miss(FaultCode::Denied, false, &why))?;
         let (method, url) = match known {

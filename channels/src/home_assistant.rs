@@ -8,9 +8,10 @@
 use crate::book::{Answer, Keys, Way};
 use crate::channel::{Channel, Ears, Heard, Miss, Press, Sent, Told, hand_on};
 use crate::question::{Question, cut};
-use crate::secret::Mask;
+use crate::secret::take;
 use crate::wire::{self, Call, SEND_WITHIN};
 use futures_util::{SinkExt, StreamExt};
+use homeostat_model::Mask;
 use homeostat_model::{BoxFuture, FaultCode, Secret};
 use reqwest::{Client, Method, Url};
 use schemars::JsonSchema;
@@ -98,7 +99,7 @@ impl HomeAssistant {
     async fn notify(&self, body: &Value) -> Result<Sent, Miss> {
         let doing = format!("notify over {}", self.label);
         let mut mask = Mask::default();
-        let token = mask.take(&self.config.token);
+        let token = take(&mut mask, &self.config.token);
         let call = Call { client: &self.client, doing: &doing, mask: &mask };
         let token = token.map_err(|why| call.miss(FaultCode::Denied, false, &why))?;
         let url = wire::below(&self.root, &format!("/api/services/notify/{}", self.config.service));
@@ -123,7 +124,7 @@ impl HomeAssistant {
     /// Opens the socket, proves who we are, and asks for the events. The error's text holds no secret.
     async fn open(&self) -> Result<Socket, String> {
         let mut mask = Mask::default();
-        let token = mask.take(&self.config.token)?;
+        let token = take(&mut mask, &self.config.token)?;
         let clean = |error: reqwest::Error| mask.quote(&error.without_url().to_string(), 200);
         let key = generate_key();
         let request =

@@ -7,8 +7,9 @@
 use crate::book::{Answer, Keys, Way};
 use crate::channel::{Channel, Heard, Miss, Press, Sent};
 use crate::question::{Question, cut};
-use crate::secret::Mask;
+use crate::secret::take;
 use crate::wire::{self, Call, SEND_WITHIN};
+use homeostat_model::Mask;
 use homeostat_model::{BoxFuture, FaultCode, Secret};
 use reqwest::{Client, Method, Url};
 use schemars::JsonSchema;
@@ -68,8 +69,8 @@ impl Ntfy {
     async fn publish(&self, mut message: Value) -> Result<Sent, Miss> {
         let doing = format!("publish over {}", self.label);
         let mut mask = Mask::default();
-        let topic = mask.take(&self.config.topic);
-        let token = self.config.token.as_ref().map(|token| mask.take(token)).transpose();
+        let topic = take(&mut mask, &self.config.topic);
+        let token = self.config.token.as_ref().map(|token| take(&mut mask, token)).transpose();
         let call = Call { client: &self.client, doing: &doing, mask: &mask };
         let unknown = |why: String| call.miss(FaultCode::Denied, false, &why);
         message["topic"] = topic.map_err(unknown)?.into();

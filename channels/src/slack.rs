@@ -7,9 +7,10 @@
 use crate::book::{Answer, Keys, Way};
 use crate::channel::{Channel, Ears, Heard, Miss, Press, Sent, Told, hand_on};
 use crate::question::{Question, cut};
-use crate::secret::Mask;
+use crate::secret::take;
 use crate::wire::{self, Call, SEND_WITHIN};
 use hmac::{Hmac, Mac};
+use homeostat_model::Mask;
 use homeostat_model::{BoxFuture, FaultCode, Secret};
 use reqwest::{Client, Method, Url};
 use schemars::JsonSchema;
@@ -101,7 +102,7 @@ impl Slack {
     async fn post(&self, body: &Value) -> Result<Sent, Miss> {
         let doing = format!("post over {}", self.label);
         let mut mask = Mask::default();
-        let url = mask.take(&self.config.webhook_url).and_then(|text| wire::secret_url(&text));
+        let url = take(&mut mask, &self.config.webhook_url).and_then(|text| wire::secret_url(&text));
         let call = Call { client: &self.client, doing: &doing, mask: &mask };
         let url = url.map_err(|why| call.miss(FaultCode::Denied, false, &why))?;
         let reply = call.send(Method::POST, url, None, body, SEND_WITHIN).await?;
@@ -135,7 +136,7 @@ impl Slack {
     /// See [`SlackRefusal`].
     pub fn read(&self, now_seconds: i64, timestamp: &str, signature: &str, body: &[u8]) -> Result<SlackPress, SlackRefusal> {
         let secret = self.config.signing_secret.as_ref().ok_or(SlackRefusal::Off)?;
-        let secret = Mask::default().take(secret).map_err(|why| {
+        let secret = take(&mut Mask::default(), secret).map_err(|why| {
             tracing::error!(channel = self.label, why, "Slack's signing secret cannot be had.");
             SlackRefusal::Signature
         })?;
@@ -183,7 +184,7 @@ impl Slack {
     async fn respond(&self, url: Url, told: &Told) {
         let doing = format!("respond over {}", self.label);
         let mut mask = Mask::default();
-        let own = mask.take(&self.config.webhook_url).and_then(|text| wire::secret_url(&text));
+        let own = take(&mut mask, &self.config.webhook_url).and_then(|text| wire::secret_url(&text));
         if own.is_ok_and(|own| own.scheme() != url.scheme() || own.host_str() != url.host_str() || own.port() != url.port()) {
             tracing::warn!(channel = self.label, "Slack named another host for its answer; nothing was sent there.");
             return;

@@ -9,8 +9,9 @@
 use crate::book::{Answer, Keys, Way};
 use crate::channel::{Channel, Ears, Heard, Miss, Press, Sent, hand_on};
 use crate::question::{Question, cut};
-use crate::secret::Mask;
+use crate::secret::take;
 use crate::wire::{self, Call, SEND_WITHIN};
+use homeostat_model::Mask;
 use homeostat_model::{BoxFuture, Fault, FaultCode, Secret};
 use reqwest::{Client, Method, Url};
 use schemars::JsonSchema;
@@ -131,7 +132,7 @@ impl Telegram {
     async fn call(&self, method: &str, body: &Value, within: Duration) -> Result<Value, Miss> {
         let doing = format!("{method} over {}", self.label);
         let mut mask = Mask::default();
-        let token = mask.take(&self.config.token);
+        let token = take(&mut mask, &self.config.token);
         let call = Call { client: &self.client, doing: &doing, mask: &mask };
         let token = token.map_err(|why| call.miss(FaultCode::Denied, false, &why))?;
         if token.is_empty() || !token.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, ':' | '_' | '-')) {

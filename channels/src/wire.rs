@@ -5,7 +5,7 @@
 //! `reqwest` with its URL.
 
 use crate::channel::Miss;
-use crate::secret::Mask;
+use homeostat_model::Mask;
 use homeostat_model::{Fault, FaultCode};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{Client, Method, Url};

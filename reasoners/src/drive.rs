@@ -4,9 +4,9 @@
 //! this by sending more than [`REQUESTS_BILLED_MAX`] requests that can be billed, by forgetting to count one whose answer was lost, or
 //! by reading an answer that was cut as if it were whole.
 
-use crate::secret::Mask;
 use crate::shape::{self, Shape};
 use crate::wire::{Endpoint, Reply};
+use homeostat_model::Mask;
 use homeostat_model::{
     Answer, BoxFuture, Question, QuestionPurpose, REQUESTS_BILLED_MAX, ReasonFault, ReasonFaultClass, Reasoner, ReasonerSpec, Span,
     TokenUsage,

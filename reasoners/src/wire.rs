@@ -5,7 +5,8 @@
 //! [`BODY_BYTES_MAX`]. Deliberately absent: repetitions (`drive`), the shapes of requests (the dialects). An editor breaks this by
 //! showing an error with its URL, or by letting a cloud be reached over plain HTTP.
 
-use crate::secret::Mask;
+use crate::secret::take;
+use homeostat_model::Mask;
 use homeostat_model::{Place, ReasonFault, ReasonFaultClass, Secret, Span};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Url};
@@ -113,7 +114,7 @@ impl Endpoint {
             headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
         if let Some((name, prefix, secret)) = &self.credential {
-            let text = mask.take(secret).map_err(unauthorised)?;
+            let text = take(mask, secret).map_err(unauthorised)?;
             let value = HeaderValue::try_from(format!("{prefix}{text}"));
             let mut value = value.map_err(|_| unauthorised(format!("the key {secret} holds a character that no header may")))?;
             value.set_sensitive(true);

@@ -2,6 +2,7 @@
 
 use super::*;
 use homeostat_model::{Autonomy, Class, Span};
+use std::collections::BTreeSet;
 
 fn outside<'a>() -> Outside<'a> {
     Outside {
@@ -289,4 +290,26 @@ fn the_reference_is_up_to_date() {
     }
     let kept = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(kept == made, "docs/config.md is out of date: run the tests with HOMEOSTAT_BLESS=1");
+}
+
+/// What documents show as a configuration is one: each block that begins with one of its sections.
+#[test]
+fn what_documents_show_is_a_configuration() {
+    let sections: Vec<String> = schema()["properties"].as_object().unwrap().keys().map(|key| format!("{key}:")).collect();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let documents = std::fs::read_dir(folder.join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let outside = Outside { env: &|_| Some("a-token-that-is-long-enough-for-all".into()), read: &|_| Ok("sesame-open-up-for-me".into()) };
+    let mut tried = BTreeSet::new();
+    for path in documents.chain([folder.join("README.md")]).filter(|path| path.extension().is_some_and(|ending| ending == "md")) {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let blocks = text.split("```yaml\n").skip(1).map(|rest| rest.split_once("```").unwrap().0);
+        for block in blocks.filter(|block| sections.iter().any(|section| block.starts_with(section.as_str()))) {
+            let read = Config::parse(block, Path::new("homeostat.yaml"), &outside);
+            assert!(read.is_ok(), "{}: {:#?}", path.display(), read.err());
+            tried.insert(path.file_name().unwrap().to_string_lossy().into_owned());
+        }
+    }
+    for name in ["README.md", "reasoning.md", "approvals.md", "mcp.md", "asking.md", "scores.md"] {
+        assert!(tried.contains(name), "{name} shows a configuration: {tried:?}");
+    }
 }

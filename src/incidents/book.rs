@@ -9,6 +9,7 @@
 
 use super::place;
 use super::text::clean_to;
+use homeostat_kernel::about::of_alert;
 use homeostat_kernel::ledger::Phase;
 use homeostat_model::{
     ActionId, AlertDelivery, AlertStatus, ClaimSubject, Command, Entry, EntryBody, Event, Origin, Outcome, Proposal, Record, Ruling, Span,
@@ -246,7 +247,7 @@ impl Book {
                 None if !firing => continue,
                 _ => {}
             }
-            let where_ = place::place(&place::of_alert(alert));
+            let where_ = place::place(&of_alert(alert));
             let begun = if alert.starts_at <= entry.at && entry.at.since(alert.starts_at) <= STARTED_BEFORE_MAX {
                 alert.starts_at
             } else {

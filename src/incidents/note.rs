@@ -9,6 +9,7 @@ use super::place;
 use super::text::clean;
 use crate::digest::fixes;
 use crate::http::view::{evidence_line, moment, number, outcome_text};
+use homeostat_kernel::about::of_alert;
 use homeostat_kernel::ledger::OPERATOR;
 use homeostat_model::{
     ActionId, Alert, AlertStatus, BeliefKey, ClaimSubject, Class, Command, Entry, EntryBody, Event, Evidence, Finding, Judgement,
@@ -286,7 +287,7 @@ fn seen(incident: &Incident, entries: &[&Entry], deeds: &BTreeMap<ActionId, Deed
 
 /// Whether an alert of a delivery belongs to this place: one delivery may hold alerts of many.
 pub(super) fn is_here(incident: &Incident, alert: &Alert) -> bool {
-    place::place(&place::of_alert(alert)) == incident.place
+    place::place(&of_alert(alert)) == incident.place
 }
 
 /// An alert's name and labels, as PromQL writes them.

@@ -1,35 +1,16 @@
-//! What an alert or a symptom is about, and which of these belong together.
+//! What a symptom is about, and which things are at one place.
 //!
-//! The most specific thing that labels name, as the kernel finds a wish's target (`kernel::evaluating`), so that an alert, the policy
-//! that saw the same, and what was done stand in one incident. Deliberately absent: topology; that two nodes fail for one reason is
-//! not known here. An editor breaks this by naming a target otherwise than the kernel does: `tests` compares both.
+//! Labels are read as the kernel reads them ([`homeostat_kernel::about`]), so that an alert, the policy that saw the same, and what was
+//! done stand in one incident. Deliberately absent: topology; that two nodes fail for one reason is not known here. An editor breaks
+//! this by naming a target otherwise than the kernel does: `tests` compares both.
 
 use homeostat_authoring::suite::notation;
-use homeostat_model::{Alert, Labels, Target};
-
-/// What an alert is about.
-pub fn of_alert(alert: &Alert) -> Target {
-    of_labels(&alert.labels).unwrap_or_else(|| Target::new(format!("alert/{}", alert.name)))
-}
+use homeostat_kernel::about::of_labels;
+use homeostat_model::Target;
 
 /// What a symptom is about: `filesystem_avail_ratio{node="nas",mountpoint="/"}`; `None`: it names no series, or nothing by labels.
 pub fn of_symptom(symptom: &str) -> Option<Target> {
     of_labels(&notation::series_key(symptom).ok()?.labels)
-}
-
-/// The most specific thing that the labels name.
-fn of_labels(labels: &Labels) -> Option<Target> {
-    let host = labels.get("instance").map(|instance| instance.rsplit_once(':').map_or(instance, |(host, _)| host));
-    let node = labels.get("node").or(host);
-    let text = match (labels.get("mountpoint"), labels.get("disk"), labels.get("pod"), labels.get("certificate"), labels.get("service")) {
-        (Some(mountpoint), ..) => format!("filesystem/{}:{mountpoint}", node?),
-        (_, Some(disk), ..) => format!("disk/{}:{disk}", node?),
-        (_, _, Some(pod), ..) => format!("pod/{}/{pod}", labels.get("namespace").unwrap_or("default")),
-        (_, _, _, Some(certificate), _) => format!("certificate/{certificate}"),
-        (_, _, _, _, Some(service)) => format!("service/{service}"),
-        _ => format!("node/{}", node?),
-    };
-    Some(Target::new(text))
 }
 
 /// Where a target is: parts of a node (filesystems, disks) are at the node, all else at itself. What is at one place is one incident.

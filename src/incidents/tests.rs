@@ -243,7 +243,7 @@ fn the_place_of_an_alert_is_the_target_that_the_kernel_gives_its_wish() {
         match &proposal.origin {
             homeostat_model::Origin::Alert(_, fingerprint) => {
                 let alert = alerts.iter().find(|alert| alert.fingerprint == *fingerprint).unwrap();
-                assert_eq!(place::of_alert(alert), proposal.target);
+                assert_eq!(homeostat_kernel::about::of_alert(alert), proposal.target);
             }
             _ => assert_eq!(place::of_symptom(&proposal.symptom).as_ref(), Some(&proposal.target)),
         }

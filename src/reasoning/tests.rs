@@ -231,6 +231,7 @@ async fn a_proposal_that_no_text_decides_is_done_when_nobody_objects() {
     let heard = Heard::default();
     let house =
         house(chain(vec![member("muse", Place::Local, &heard, |question| choosing(question, "hand.restart"))], false), Default::default());
+    seen(&house).await;
     house.alert("DiskFull", &[("summary", "the disk is full")], &[]).await;
     house.settled(1).await;
     assert_eq!(*house.done.0.lock().unwrap(), ["hand.restart node/attic"]);
@@ -302,6 +303,7 @@ async fn a_second_model_has_a_veto_and_must_be_another_one() {
             members.remove(0);
         }
         let house = house(chain(members, false), ReasoningConfig { verify: true, ..Default::default() });
+        seen(&house).await;
         house.alert("DiskFull", &[], &[]).await;
         house.settled(1).await;
         let done = house.done.0.lock().unwrap().clone();
@@ -325,6 +327,7 @@ async fn a_cloud_hears_no_name_of_the_house_and_its_answer_comes_home() {
         chain(vec![member("far", Place::Cloud, &heard, names)], true),
         ReasoningConfig { private: vec!["Ada".into()], ..Default::default() },
     );
+    seen(&house).await;
     house
         .alert(
             "DiskFull",

@@ -16,8 +16,8 @@ use homeostat_kernel::policy::Policy;
 use homeostat_kernel::{Kernel, Stats};
 use homeostat_model::playbook::PLAYBOOK;
 use homeostat_model::{
-    ActionId, Command, Cost, EntryBody, Event, Observation, Ordered, Outcome, PolicyId, Proposal, Receipt, Record, RuleSet, Span, Time,
-    Verb, VerbSpec,
+    ActionId, Advice, Command, Cost, EntryBody, Event, Observation, Ordered, Outcome, PolicyId, Proposal, QuestionId, Receipt, Record,
+    RuleSet, Span, Time, Verb, VerbSpec,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -83,6 +83,8 @@ pub struct Runner {
     recorded: BTreeSet<ActionId>,
     /// The recording's numbers, and ours.
     ids: BTreeMap<ActionId, ActionId>,
+    /// The recording's questions to models, and ours with the same brief.
+    asked: BTreeMap<QuestionId, QuestionId>,
     /// Our newest action by policy, symptom and plan.
     by_plan: BTreeMap<(String, String, String), ActionId>,
     counterfactual_from: Option<Time>,
@@ -120,6 +122,7 @@ impl Runner {
             questions: Vec::new(),
             recorded: BTreeSet::new(),
             ids: BTreeMap::new(),
+            asked: BTreeMap::new(),
             by_plan: BTreeMap::new(),
             counterfactual_from: None,
             alerts_read,
@@ -198,6 +201,7 @@ impl Runner {
                     self.drain();
                 }
             }
+            Event::Advised(advice) => self.advise(at, advice),
             Event::Ordered(ordered) => self.order(at, ordered, early),
             _ => {
                 if !early {
@@ -228,6 +232,19 @@ impl Runner {
         }
     }
 
+    /// A model's answer counts where the same was asked here, word for word: what it would have said to anything else nobody knows.
+    fn advise(&mut self, at: Time, advice: &Advice) {
+        let ours = self.asked.remove(&advice.question);
+        self.go_on_until(at);
+        match ours {
+            Some(question) => {
+                self.kernel.handle(at, Event::Advised(Box::new(Advice { question, ..advice.clone() })));
+                self.drain();
+            }
+            None => self.note("a model answered what is not asked here: its answer was left out".into()),
+        }
+    }
+
     /// What the recorded run said: whose numbers mean which of ours, and what it sent at this moment, too.
     fn hear(&mut self, record: &Record) {
         match record {
@@ -243,6 +260,12 @@ impl Runner {
                     self.pending.remove(place);
                     self.recorded.insert(ours);
                     self.book.answered(ours, Answer::Recorded);
+                }
+            }
+            Record::Asked { question, brief } => {
+                let same = self.kernel.ledger().questions().all_open().find(|(.., open)| *open == &**brief).map(|(ours, ..)| ours);
+                if let Some(ours) = same {
+                    self.asked.insert(*question, ours);
                 }
             }
             Record::Revert { action, .. } => {
@@ -359,6 +382,12 @@ impl Runner {
         if self.notes.len() < NOTES_MAX && !self.notes.contains(&text) {
             self.notes.push(text);
         }
+    }
+
+    /// For tests: what was wished by others than policies is in no backtest's report.
+    #[cfg(test)]
+    pub(super) fn kernel(&self) -> &Kernel {
+        &self.kernel
     }
 
     /// The history has ended.

@@ -4,8 +4,8 @@ use super::*;
 use homeostat_kernel::Kernel;
 use homeostat_kernel::effect::Effect;
 use homeostat_model::{
-    ActuatorSpec, Cost, Entry, EntryBody, Event, Observation, Outcome, PolicySource, Receipt, RuleSet, Sample, SensorId, SeriesDecl,
-    SeriesKey, VerbSpec,
+    ActuatorSpec, Advice, Advised, Alert, AlertDelivery, AlertKind, AlertSource, AlertStatus, Cost, Entry, EntryBody, Event, Labels,
+    Observation, Origin, Outcome, PolicySource, QuestionId, Receipt, RuleSet, Sample, SensorId, SeriesDecl, SeriesKey, VerbSpec,
 };
 
 pub(super) const BEGIN: Time = Time(1_700_000_000_000);
@@ -155,12 +155,17 @@ fn what_is_only_suggested_is_asked_and_with_approve_done() {
 
 /// A recorded run: every event and every effect, with an actuator that needs 7 seconds and fails the second time.
 fn recorded(values: &[f64]) -> Vec<Entry> {
-    let asked = question(low_disk(0.1));
+    recorded_of(question(low_disk(0.1)), values, Vec::new())
+}
+
+/// The same with other events between, and models that want the disk of node nas cleaned.
+fn recorded_of(asked: Question, values: &[f64], between: Vec<(Time, Event)>) -> Vec<Entry> {
     let (mut kernel, mut entries, mut sent) = (Kernel::new(asked.rules.store.clone()), Vec::new(), 0);
     let mut waiting: Vec<(Time, Event)> =
         values.iter().enumerate().map(|(n, v)| (row(n, *v).at, Event::Observed(Box::new(row(n, *v))))).collect();
     waiting.insert(0, (BEGIN, Event::Started { generation: 3, build: "b".into(), seed: 9 }));
     waiting.insert(1, (BEGIN, Event::Loaded(Box::new(asked.rules))));
+    waiting.extend(between);
     let end = at(values.len() as i64);
     loop {
         waiting.sort_by_key(|(at, _)| *at);
@@ -176,6 +181,9 @@ fn recorded(values: &[f64]) -> Vec<Entry> {
                 let fault = homeostat_model::Fault::new(homeostat_model::FaultCode::Failed, "clean", "no");
                 let outcome = if sent == 2 { Outcome::NotDone(fault) } else { Outcome::Done(Receipt::default()) };
                 waiting.push((now + Span::from_secs(7), Event::Settled(admitted.action().id, outcome)));
+            }
+            if let Effect::Question { id, .. } = &effect {
+                waiting.push((now + Span::from_secs(3), advised(*id)));
             }
         }
     }
@@ -206,4 +214,62 @@ fn over_a_recorded_run_the_same_policy_wishes_the_same_byte_for_byte() {
     assert!(other.firings.is_empty());
     let wider = replayed(low_disk(0.6));
     assert!(compare(&lines, &wider.lines).first_difference.is_some() && wider.counterfactual_from.is_some());
+}
+
+/// A model's choice of the only verb on the only target.
+fn advised(question: QuestionId) -> Event {
+    let json =
+        r#"{"proposal":{"choice":0,"target":0,"claim":0,"args":{}},"evidence":null,"confidence":1.0,"because":"it is full"}"#.to_owned();
+    let answer = Advised { json_untold: Some(json.clone()), json, verification: None, by: "muse".into(), model: "m".into() };
+    Event::Advised(Box::new(Advice {
+        question,
+        answer: Some(answer),
+        fault: String::new(),
+        needs: None,
+        looks: Vec::new(),
+        prompt_hash: String::new(),
+        usage: Default::default(),
+        cost_euros: 0.0,
+        latency: Span::from_secs(3),
+    }))
+}
+
+/// An alert about the disk of node nas.
+fn alerted() -> Event {
+    let begun = at(5);
+    let alert = Alert {
+        fingerprint: "f1".into(),
+        status: AlertStatus::Firing,
+        kind: AlertKind::Condition,
+        name: "Disk".into(),
+        labels: Labels::new([("alertname", "Disk"), ("node", "nas"), ("mountpoint", "/")]),
+        annotations: BTreeMap::new(),
+        starts_at: begun,
+        ends_at: None,
+        values: BTreeMap::new(),
+    };
+    let (receiver, group_key) = ("r".into(), "g".into());
+    Event::Alerted(AlertDelivery { source: AlertSource::Alertmanager, receiver, group_key, truncated: 0, alerts: vec![alert] })
+}
+
+#[test]
+fn a_models_answer_counts_only_where_the_same_was_asked() {
+    let thinking = |low: f64| {
+        let mut asked = question(low_disk(low));
+        asked.rules.reasoning.advice = true;
+        asked.rules.reasoning.after = Span::from_mins(2);
+        (asked.is_recorded, asked.to) = (true, at(20));
+        asked
+    };
+    let entries = recorded_of(thinking(0.1), &[0.5; 20], vec![(at(5) + Span::from_secs(30), alerted())]);
+    let advised = entries.iter().filter(|entry| matches!(entry.body, EntryBody::Event(Event::Advised(_)))).count();
+    assert_eq!(advised, 1, "a model was asked, and answered");
+    let replayed = |low: f64| {
+        let mut runner = Runner::new(thinking(low)).unwrap_or_else(|errors| panic!("{errors:?}"));
+        entries.iter().for_each(|entry| runner.take(entry.at, &entry.body));
+        let wished = runner.kernel().ledger().actions().filter(|state| matches!(state.proposal.origin, Origin::Reasoner(_))).count();
+        (wished, runner.finish().notes.iter().any(|note| note.contains("a model answered what is not asked here")))
+    };
+    assert_eq!(replayed(0.1), (1, false), "the same question, and so the same answer");
+    assert_eq!(replayed(0.6), (0, true), "with another threshold the policy cleans the disk itself, and nobody is asked");
 }

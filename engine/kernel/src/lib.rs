@@ -6,6 +6,7 @@
 //! An editor breaks this crate by letting an answer depend on anything but the events, or by letting state that must survive a
 //! restart live outside [`ledger::Ledger`], which is derived from the journal by one function.
 
+pub mod about;
 pub mod arbiter;
 pub mod effect;
 pub mod kernel;

@@ -153,11 +153,6 @@ impl Event {
         }
     }
 
-    /// Whether it is an echo of our own effects (recomputed in a backtest) rather than news from the world.
-    pub fn is_echo(&self) -> bool {
-        matches!(self, Event::Settled(..) | Event::Reverted(..) | Event::Advised(_))
-    }
-
     /// Whether it is kept in the sample log instead of the journal's table.
     pub fn is_sampled(&self) -> bool {
         matches!(self, Event::Tick | Event::Observed(_))

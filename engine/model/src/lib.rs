@@ -13,6 +13,7 @@ pub mod event;
 pub mod evidence;
 pub mod fault;
 pub mod guards;
+pub mod mask;
 pub mod name;
 pub mod number;
 pub mod observation;
@@ -42,6 +43,7 @@ pub use guards::{
     BlastSettings, Calendar, CalendarWindow, DayBudget, DayTime, Floor, Rung, StormSettings, Weekday, WindowRule, WitnessRule,
     WitnessSettings,
 };
+pub use mask::Mask;
 pub use name::{ActionId, ActuatorId, PolicyId, SensorId, Target, Verb};
 pub use observation::{Health, Observation, Purpose, Sample, SeriesDecl, StampedSample};
 pub use outcome::{Outcome, Receipt};

@@ -7,6 +7,7 @@
 //! giving it more autonomy than [`Kernel::reasoners_autonomy`].
 
 use super::{Kernel, Timer};
+use crate::about::{is_seen, of_alert};
 use crate::effect::Effect;
 use crate::ledger::{QUESTIONS_OPEN_MAX, REASONER, symptom_of};
 use crate::reason::catalogue;
@@ -94,7 +95,7 @@ impl Kernel {
         if !self.reasoning.advice {
             return Err("no reasoner is asked: `reasoning.advice` is off".into());
         }
-        let known = self.ledger.alerts().find(|known| known.firing && super::evaluating::alert_target(&known.alert) == target);
+        let known = self.ledger.alerts().find(|known| known.firing && of_alert(&known.alert) == target);
         let occasion = match known {
             Some(known) => occasion_of(&known.alert, known.since),
             None => {
@@ -151,7 +152,7 @@ impl Kernel {
         let question = advice.question;
         let brief = self.ledger.questions().open(question).map(|(_, brief)| brief.clone());
         self.ledger.apply_event(self.now, &Event::Advised(Box::new(advice.clone())));
-        self.book_advice(&advice);
+        self.count_advice(&advice);
         let Some(brief) = brief else {
             self.note(Note::NoProposal { question, why: "the answer came too late, or nobody had asked".into() });
             return;
@@ -205,7 +206,7 @@ impl Kernel {
                     .map(|veto| format!("{}: {}", second.by, crate::reason::words::one_line(veto, catalogue::BECAUSE_CHARS_MAX).text))
             }),
         };
-        let mut proposal = Proposal {
+        let proposal = Proposal {
             origin: Origin::Reasoner(Box::new(suggested)),
             symptom: brief.occasion.symptom.clone(),
             verb: pick.verb,
@@ -219,11 +220,17 @@ impl Kernel {
             autonomy,
             alternatives: Vec::new(),
         };
-        // Nor is what takes something down: the guard asks a person, and people must not be told that silence is a yes.
-        if self.touches(&proposal).iter().any(|touch| touch.takes_down(self.arbiter.specs())) {
+        Ok(self.asking_where_guards_will(proposal))
+    }
+
+    /// Where the guards will ask a person, the wish itself is one that needs a yes: people must not be told that silence is one.
+    fn asking_where_guards_will(&self, mut proposal: Proposal) -> Proposal {
+        let takes_down = self.touches(&proposal).iter().any(|touch| touch.takes_down(self.arbiter.specs()));
+        let seen = self.host.with_store(|store| is_seen(&self.arbiter.world(store, self.now, self.stats.events), &proposal.target));
+        if takes_down || !seen {
             proposal.autonomy = proposal.autonomy.min(Autonomy::Suggest);
         }
-        Ok(proposal)
+        proposal
     }
 
     /// The node that the model lives on sleeps: waking it is a proposal of its own, if that is wanted at all.
@@ -263,7 +270,7 @@ impl Kernel {
         };
         let symptom = symptom_of(&proposal);
         self.waiting_to_think.insert(symptom.1.clone(), brief.occasion.clone());
-        self.wish(proposal);
+        self.wish(self.asking_where_guards_will(proposal));
         self.close_held(symptom, "it cannot be done now");
     }
 
@@ -322,8 +329,8 @@ impl Kernel {
         self.close_held(symptom, "it cannot be done now; propose it again later");
     }
 
-    /// What thinking cost goes into the books.
-    fn book_advice(&mut self, advice: &Advice) {
+    /// What thinking cost is counted; the monthly books know actions only.
+    fn count_advice(&mut self, advice: &Advice) {
         self.stats.reasoner_tokens += advice.usage.total();
         self.stats.reasoner_euros += advice.cost_euros;
     }
@@ -334,7 +341,7 @@ fn occasion_of(alert: &Alert, since: Time) -> Occasion {
     let name = crate::reason::words::clean_label(&alert.name, 128);
     Occasion {
         symptom: format!("alert/{name}/{}", crate::reason::words::clean_label(&alert.fingerprint, 64)),
-        target: super::evaluating::alert_target(alert),
+        target: of_alert(alert),
         alert: Some(alert.fingerprint.clone()),
         title: format!("alert {name}"),
         since,

@@ -5,6 +5,7 @@
 //! facts: they go to [`Brief::told`], which is tainted.
 
 use super::Kernel;
+use crate::about::{of_alert, selectors_of};
 use crate::ledger::ActionState;
 use crate::reason::NAMING_LABELS;
 use crate::reason::catalogue::{is_choosable, schema};
@@ -97,7 +98,7 @@ impl Kernel {
     }
 
     fn brief_claims(&self, occasion: &Occasion) -> Vec<Claim> {
-        let firing = self.ledger.alerts().filter(|known| known.firing && super::evaluating::alert_target(&known.alert) == occasion.target);
+        let firing = self.ledger.alerts().filter(|known| known.firing && of_alert(&known.alert) == occasion.target);
         let alerts: Vec<&str> = match &occasion.alert {
             Some(fingerprint) => vec![fingerprint],
             None => firing.map(|known| known.alert.fingerprint.as_str()).take(2).collect(),
@@ -231,7 +232,7 @@ impl Kernel {
         let fact = |known: &crate::ledger::KnownAlert| {
             json!({
                 "alert": clean_label(&known.alert.name, NAME_CHARS_MAX),
-                "target": name(&super::evaluating::alert_target(&known.alert)),
+                "target": name(&of_alert(&known.alert)),
                 "lasting": self.now.since(known.since).to_string(),
             })
         };
@@ -286,27 +287,6 @@ fn told_by(alert: &Alert) -> Vec<ToldText> {
 fn is_agents_wish(state: &ActionState) -> bool {
     let unasked = matches!(&state.proposal.origin, homeostat_model::Origin::Reasoner(suggested) if suggested.question.is_none());
     unasked && state.sent_at.is_none()
-}
-
-/// Selectors of the series that are about a thing, by the labels that its kind is named by.
-pub(super) fn selectors_of(target: &Target) -> Vec<String> {
-    let quote = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
-    let name = target.name();
-    let two = |first: &str, second: &str, separator: char| {
-        name.split_once(separator).map(|(a, b)| format!("{{{first}={},{second}={}}}", quote(a), quote(b))).into_iter().collect()
-    };
-    match target.kind() {
-        "node" => {
-            vec![format!("{{node={}}}", quote(name)), format!("{{instance=~{}}}", quote(&format!("{}(:[0-9]+)?", regex::escape(name))))]
-        }
-        "filesystem" => two("node", "mountpoint", ':'),
-        "disk" => two("node", "disk", ':'),
-        kind @ ("pod" | "deployment" | "statefulset" | "daemonset") => two("namespace", kind, '/'),
-        kind if !kind.is_empty() && kind.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_') => {
-            vec![format!("{{{kind}={}}}", quote(name))]
-        }
-        _ => Vec::new(),
-    }
 }
 
 fn name(target: &Target) -> String {

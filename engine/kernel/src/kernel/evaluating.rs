@@ -1,11 +1,12 @@
 //! Units: which there are, when they run, and what follows from their results.
 
 use super::{Kernel, Timer};
+use crate::about::{of_alert, of_series};
 use crate::ledger::symptom_of;
 use crate::policy::{Evaluated, ForEach, Subject, Traits};
 use crate::store::{SelectionId, SeriesRef};
 use crate::units::{LastResult, SubjectKey, Tally, Unit, UnitId};
-use homeostat_model::{Alert, AlertDelivery, Labels, Note, Origin, PolicyId, Proposal, SeriesKey, Target};
+use homeostat_model::{Alert, AlertDelivery, Note, Origin, PolicyId, Proposal, SeriesKey};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -94,7 +95,7 @@ impl Kernel {
             return;
         }
         let Some(name) = self.host.with_store(|store| store.key(series)) else { return };
-        let traits = Traits { origin: Origin::Policy(policy.clone()), symptom: name.to_string(), target: target_of(&name) };
+        let traits = Traits { origin: Origin::Policy(policy.clone()), symptom: name.to_string(), target: of_series(&name) };
         if self.add_unit(policy, key, Subject::Series(series), traits).is_none() {
             // It is tried again when the index changes and there is room.
             self.crowded.insert(policy.clone());
@@ -382,7 +383,7 @@ impl Kernel {
             let traits = Traits {
                 origin: Origin::Alert(policy.clone(), alert.fingerprint.clone()),
                 symptom: format!("alert/{}/{}{ending}", alert.name, alert.fingerprint),
-                target: alert_target(&alert),
+                target: of_alert(&alert),
             };
             self.add_unit(policy, subject_key.clone(), Subject::Alert(Arc::clone(&alert)), traits);
         }
@@ -413,28 +414,4 @@ impl Kernel {
             self.alert_units(alert, Some(changed));
         }
     }
-}
-
-/// What a series is about, as a target.
-pub(super) fn target_of(key: &SeriesKey) -> Target {
-    labelled_target(&key.labels).unwrap_or_else(|| Target::new(format!("series/{key}")))
-}
-
-pub(super) fn alert_target(alert: &Alert) -> Target {
-    labelled_target(&alert.labels).unwrap_or_else(|| Target::new(format!("alert/{}", alert.name)))
-}
-
-/// The most specific thing that the labels name.
-fn labelled_target(labels: &Labels) -> Option<Target> {
-    let host = labels.get("instance").map(|instance| instance.rsplit_once(':').map_or(instance, |(host, _)| host));
-    let node = labels.get("node").or(host);
-    let text = match (labels.get("mountpoint"), labels.get("disk"), labels.get("pod"), labels.get("certificate"), labels.get("service")) {
-        (Some(mountpoint), ..) => format!("filesystem/{}:{mountpoint}", node?),
-        (_, Some(disk), ..) => format!("disk/{}:{disk}", node?),
-        (_, _, Some(pod), ..) => format!("pod/{}/{pod}", labels.get("namespace").unwrap_or("default")),
-        (_, _, _, Some(certificate), _) => format!("certificate/{certificate}"),
-        (_, _, _, _, Some(service)) => format!("service/{service}"),
-        _ => format!("node/{}", node?),
-    };
-    Some(Target::new(text))
 }

@@ -6,6 +6,7 @@
 //! samples are missing: that is inconclusive, with its reason.
 
 use super::{Kernel, Timer};
+use crate::about::of_series;
 use crate::ledger::{ActionState, Phase};
 use crate::score::dead_time;
 use crate::score::effect::{self, Better, NaturalCourse, Question};
@@ -251,7 +252,7 @@ impl Kernel {
         let all = Selector::parse(metric).map(|selector| store.select(&selector)).unwrap_or_default();
         let named = all.into_iter().take(CANDIDATES_MAX).filter_map(|series| {
             let key = store.key(series)?;
-            Some(Candidate { series, touched: self.ledger.last_touched(&super::evaluating::target_of(&key)), key })
+            Some(Candidate { series, touched: self.ledger.last_touched(&of_series(&key)), key })
         });
         let found = std::sync::Arc::new(named.collect());
         *kept = Some((self.stats.events, metric.to_owned(), std::sync::Arc::clone(&found)));
@@ -265,7 +266,7 @@ impl Kernel {
         for (metric, better) in policy.map_or(&[][..], |policy| &policy.guards) {
             let Ok(selector) = Selector::parse(metric) else { continue };
             let of_target = |key: &SeriesKey| {
-                super::evaluating::target_of(key) == state.proposal.target
+                of_series(key) == state.proposal.target
                     || key.labels.get("node").is_some_and(|node| series.labels.get("node") == Some(node))
             };
             let found = store.select(&selector).into_iter().filter_map(|found| Some((found, store.key(found)?)));

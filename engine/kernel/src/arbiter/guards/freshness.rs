@@ -2,7 +2,8 @@
 //! undetermined, no longer stands behind an old approval.
 
 use super::{Case, Opinion};
-use homeostat_model::{Origin, Span};
+use crate::about::is_seen;
+use homeostat_model::{Origin, Span, Stance};
 
 pub(super) fn rule(case: &Case<'_>) -> Opinion {
     if let Origin::Operator(_) = case.proposal.origin {
@@ -67,8 +68,16 @@ fn reasoned(case: &Case<'_>, suggested: &homeostat_model::Suggested) -> Opinion 
     }
     // Silence has seen nothing: what it lets pass must rest on what is known now.
     let by_person = matches!(case.consent, Some(crate::arbiter::Consent::Approved { .. }));
-    if !by_person && let Some(old) = old_evidence(case) {
+    if by_person {
+        return Opinion::pass("proposed lately, and a person has said yes");
+    }
+    if let Some(old) = old_evidence(case) {
         return old;
+    }
+    if !is_seen(case.world, &case.proposal.target) {
+        let by = case.now + case.settings.approval_ttl;
+        let text = format!("nothing of {} can be seen now: a person must say yes", case.proposal.target);
+        return Opinion { stance: Stance::Ask { by }, text };
     }
     Opinion::pass("proposed lately, and its reason is still there")
 }
