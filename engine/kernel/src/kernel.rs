@@ -78,6 +78,8 @@ pub struct Kernel {
     siblings: std::cell::RefCell<Option<Siblings>>,
     /// The newest odds of going by itself, for scores that are due together.
     odds: std::cell::RefCell<Option<Odds>>,
+    /// Room for scores.
+    room: std::cell::RefCell<scoring::Room>,
     /// How many responses were measured in which event.
     fitted: std::cell::Cell<(u64, u32)>,
 }
@@ -147,6 +149,7 @@ impl Kernel {
             waiting_to_think: BTreeMap::new(),
             siblings: Default::default(),
             odds: Default::default(),
+            room: Default::default(),
             fitted: Default::default(),
         }
     }

@@ -9,7 +9,8 @@ use super::{Kernel, Timer};
 use crate::about::of_series;
 use crate::ledger::{ActionState, Phase};
 use crate::score::dead_time;
-use crate::score::effect::{self, Better, NaturalCourse, Question};
+use crate::score::effect::{self, Better, NaturalCourse, Question, Workspace};
+use crate::score::order;
 use crate::store::{Selector, SeriesRef, Store};
 use homeostat_model::{
     ActionId, Claim, ClaimSubject, Closing, Effect, Finding, Natural, Record, Relation, Response, Score, SeriesKey, Span, Target, Time,
@@ -43,8 +44,16 @@ const THING_LABELS: [&str; 9] = ["node", "instance", "pod", "disk", "mountpoint"
 /// Guarded series that are looked at per metric.
 const GUARDED_MAX: usize = 4;
 
-/// Samples in seconds around the sending.
+/// Samples in seconds around the sending, ascending.
 type Track = Vec<(f64, f64)>;
+
+/// Room that scores use one after the other; what stands in it from before has no meaning.
+#[derive(Default)]
+pub(super) struct Room {
+    track: Track,
+    places: Vec<i64>,
+    workspace: Workspace,
+}
 
 /// A series that may be a sibling.
 pub(super) struct Candidate {
@@ -120,12 +129,16 @@ impl Kernel {
 
     /// When enough samples will have come, if they have not yet and still can.
     fn later(&self, verb: &Verb, series: &SeriesKey, sent_at: Time, within: Span) -> Option<Time> {
+        let from = self.dead_time(verb, series, within);
         let interval = self.host.with_store(|store| {
             let found = store.find(series)?;
-            let samples = store.window(found, self.now, BEFORE_MIN).samples();
-            interval_of(&samples)
+            let judged = self.now.since(sent_at + from);
+            let came = store.window(found, self.now, judged).count().value.value();
+            if came.is_some_and(|came| came > AFTER_MIN as f64) {
+                return None;
+            }
+            interval_of(&store.window(found, self.now, BEFORE_MIN).samples())
         })?;
-        let from = self.dead_time(verb, series, within);
         let enough = sent_at + from + Span(interval.millis().saturating_mul(AFTER_MIN));
         (enough > self.now && enough <= sent_at + Span(within.millis().saturating_mul(WAIT_TIMES))).then_some(enough)
     }
@@ -164,24 +177,26 @@ impl Kernel {
         let began = state.symptom_since;
         self.host.with_store(|store| {
             let Some(found) = store.find(series) else { return inconclusive(format!("nothing is known of {series}")) };
-            let track = track_of(store, found, &look);
+            let mut room = self.room.borrow_mut();
+            let Room { track, places, workspace } = &mut *room;
+            fill(track, store, found, &look);
             let last = track.iter().rev().find(|(at, _)| *at <= 0.0).map(|(_, value)| *value);
             let way = last.map_or(0.0, |last| (threshold - last).abs()).max(threshold.abs() * 1e-3).max(f64::MIN_POSITIVE);
             let matters = way * self.arbiter.settings.earned.matters_share;
             let controls = self.controls(store, series, &look);
             let course = natural.map(|natural| NaturalCourse {
                 odds: natural.odds,
-                level: level_before(&track, began.map_or(0.0, |began| -sent_at.since(began).seconds())).unwrap_or(threshold),
-                lasting: newest_before(&track).unwrap_or(threshold),
+                level: level_before(track, began.map_or(0.0, |began| -sent_at.since(began).seconds()), places).unwrap_or(threshold),
+                lasting: newest_before(track).unwrap_or(threshold),
                 threshold,
             });
-            let main = estimated(series, &track, &controls, &look, better, matters, course);
-            let side_effects = self.side_effects(store, state, series, &look);
+            let main = estimated(series, track, &controls, &look, better, matters, course, workspace);
+            let side_effects = self.side_effects(store, state, series, &look, places, workspace);
             // Only where something moved is there an answer to measure, and the search costs more than all the rest. A claim that came
             // true is an answer too, however little is known of what would have come by itself.
             let came_true = state.judgement.as_ref().is_some_and(|judgement| judgement.held == Some(true));
             let moved = came_true || main.as_ref().is_ok_and(|effect| matches!(effect.finding, Finding::Helped | Finding::Harmed));
-            let response = (moved && self.may_fit()).then(|| response_of(&track, threshold)).flatten();
+            let response = (moved && self.may_fit()).then(|| response_of(track, threshold)).flatten();
             told(main, side_effects, natural, response, &target)
         })
     }
@@ -227,9 +242,11 @@ impl Kernel {
         let since = look.sent_at - look.before;
         let is_sibling = |candidate: &Candidate| {
             let labels = &candidate.key.labels;
+            if candidate.touched.is_some_and(|at| at >= since) {
+                return false;
+            }
             let same = labels.iter().all(|(name, value)| THING_LABELS.contains(&name) || series.labels.get(name) == Some(value));
-            let alike = candidate.key != *series && same && labels.iter().count() == series.labels.iter().count();
-            alike && candidate.touched.is_none_or(|at| at < since)
+            candidate.key != *series && same && labels.iter().count() == series.labels.iter().count()
         };
         let candidates = self.candidates(store, &series.metric);
         candidates
@@ -260,7 +277,15 @@ impl Kernel {
     }
 
     /// What it did to the series that the policy guards.
-    fn side_effects(&self, store: &Store, state: &ActionState, series: &SeriesKey, look: &Look) -> Vec<Effect> {
+    fn side_effects(
+        &self,
+        store: &Store,
+        state: &ActionState,
+        series: &SeriesKey,
+        look: &Look,
+        places: &mut Vec<i64>,
+        workspace: &mut Workspace,
+    ) -> Vec<Effect> {
         let policy = state.proposal.origin.policy().and_then(|policy| self.policies.get(policy));
         let mut effects = Vec::new();
         for (metric, better) in policy.map_or(&[][..], |policy| &policy.guards) {
@@ -272,11 +297,11 @@ impl Kernel {
             let found = store.select(&selector).into_iter().filter_map(|found| Some((found, store.key(found)?)));
             for (found, key) in found.filter(|(_, key)| of_target(key) && key != series).take(GUARDED_MAX) {
                 let track = track_of(store, found, look);
-                let usual = level_before(&track, 0.0).unwrap_or(0.0).abs();
+                let usual = level_before(&track, 0.0, places).unwrap_or(0.0).abs();
                 let matters = (usual * self.arbiter.settings.earned.matters_share).max(f64::MIN_POSITIVE);
                 let better = if *better == Relation::Above { Better::Up } else { Better::Down };
                 let siblings = self.controls(store, &key, look);
-                effects.extend(estimated(&key, &track, &siblings, look, better, matters, None).ok());
+                effects.extend(estimated(&key, &track, &siblings, look, better, matters, None, workspace).ok());
             }
         }
         effects
@@ -285,25 +310,32 @@ impl Kernel {
 
 /// A series' samples around an action, with the same hours of the days before.
 fn track_of(store: &Store, series: SeriesRef, look: &Look) -> Track {
-    let span = look.before + Span::from_millis((look.to * 1000.0) as i64);
-    let end = look.sent_at + Span::from_millis((look.to * 1000.0) as i64);
-    let retention = store.settings().retention;
     let mut track = Track::new();
-    let day = Span::from_hours(24);
-    if span < day {
-        for days in (1..=DAYS_BACK).rev().filter(|days| Span(day.millis() * days) + span <= retention) {
-            append(&mut track, store, series, end - Span(day.millis() * days), span, look.sent_at);
-        }
-    }
-    append(&mut track, store, series, end, span, look.sent_at);
+    fill(&mut track, store, series, look);
     track
 }
 
+/// The same into a track that is there.
+fn fill(track: &mut Track, store: &Store, series: SeriesRef, look: &Look) {
+    track.clear();
+    let span = look.before + Span::from_millis((look.to * 1000.0) as i64);
+    let end = look.sent_at + Span::from_millis((look.to * 1000.0) as i64);
+    let retention = store.settings().retention;
+    let day = Span::from_hours(24);
+    if span < day {
+        for days in (1..=DAYS_BACK).rev().filter(|days| Span(day.millis() * days) + span <= retention) {
+            append(track, store, series, end - Span(day.millis() * days), span, look.sent_at);
+        }
+    }
+    append(track, store, series, end, span, look.sent_at);
+}
+
 fn append(track: &mut Track, store: &Store, series: SeriesRef, end: Time, span: Span, zero: Time) {
-    let samples = store.window(series, end, span).samples();
-    track.reserve(samples.len());
-    let finite = samples.into_iter().filter(|(_, value)| value.is_finite());
-    track.extend(finite.map(|(at, value)| ((at.millis() - zero.millis()) as f64 / 1000.0, value)));
+    let first = track.len();
+    store.window(series, end, span).append_to(track, |at, value| ((at.millis() - zero.millis()) as f64 / 1000.0, value));
+    if track[first..].iter().any(|(_, value)| !value.is_finite()) {
+        track.retain(|(_, value)| value.is_finite());
+    }
 }
 
 /// The usual distance of two samples.
@@ -313,11 +345,13 @@ fn interval_of(samples: &[(Time, f64)]) -> Option<Span> {
     steps.get(steps.len() / 2).map(|step| Span(*step))
 }
 
-/// The median of what was before `until` (seconds, not after the sending).
-fn level_before(track: &Track, until: f64) -> Option<f64> {
-    let mut values: Vec<f64> = track.iter().filter(|(at, _)| *at < until.min(0.0)).map(|(_, value)| *value).collect();
-    let middle = values.len() / 2;
-    (middle < values.len()).then(|| *values.select_nth_unstable_by(middle, f64::total_cmp).1)
+/// The median of what was before `until` (seconds, not after the sending). Needs room for their places.
+fn level_before(track: &Track, until: f64, places: &mut Vec<i64>) -> Option<f64> {
+    let count = track.partition_point(|(at, _)| *at < until.min(0.0));
+    places.clear();
+    places.extend(track[..count].iter().map(|(_, value)| order::place(*value)));
+    let middle = count / 2;
+    (middle < count).then(|| order::value(*places.select_nth_unstable(middle).1))
 }
 
 /// The median of the last samples before the sending: what the symptom looks like.
@@ -352,10 +386,11 @@ fn estimated(
     better: Better,
     matters: f64,
     natural: Option<NaturalCourse>,
+    workspace: &mut Workspace,
 ) -> Result<Effect, String> {
     let controls: Vec<&[(f64, f64)]> = controls.iter().map(Vec::as_slice).collect();
     let question = Question { target: track, controls: &controls, from: look.from, to: look.to, better, matters, natural };
-    let found = effect::estimate(&question).map_err(|gap| gap.to_string())?;
+    let found = effect::estimate_with(&question, workspace).map_err(|gap| gap.to_string())?;
     Ok(Effect {
         series: series.clone(),
         effect: found.effect,

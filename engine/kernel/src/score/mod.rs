@@ -10,4 +10,5 @@ pub mod cycle;
 pub mod dead_time;
 pub mod effect;
 pub mod ladder;
+pub mod order;
 pub mod recovery;

@@ -275,11 +275,20 @@ impl<'a> Window<'a> {
 
     /// The window's samples, oldest first; none where nothing can be read.
     pub fn samples(&self) -> Vec<(Time, f64)> {
-        let mut all = All(Vec::new(), |time, value| (Time(time), value));
-        if self.fold(&mut all).is_err() {
-            all.0.clear();
+        let mut all = Vec::new();
+        self.append_to(&mut all, |time, value| (time, value));
+        all
+    }
+
+    /// The same behind what is there, each as `map` makes it.
+    pub fn append_to<T>(&self, all: &mut Vec<T>, map: impl Fn(Time, f64) -> T) {
+        let before = all.len();
+        let mut taken = All(std::mem::take(all), |time, value| map(Time(time), value));
+        let read = self.fold(&mut taken).is_ok();
+        *all = taken.0;
+        if !read {
+            all.truncate(before);
         }
-        all.0
     }
 
     /// The newest sample in the window, whatever its age (`last_over_time`).

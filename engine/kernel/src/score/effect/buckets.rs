@@ -69,7 +69,7 @@ impl Grid {
         ((self.from + self.width - self.step) / self.width).max(0.1)
     }
 
-    /// Means and mean times of the samples, `shift` seconds later than they were, per row; rows without a sample are NaN.
+    /// Means of the samples, `shift` seconds later than they were, per row; rows without a sample are NaN.
     /// One pass over the samples inside the window.
     pub(super) fn means(&self, samples: &[(f64, f64)], shift: f64, rows: &mut Means) {
         rows.clear(self.rows());
@@ -80,7 +80,7 @@ impl Grid {
             let at = at + shift;
             let back = (1e-9 - at * inverse) as i32 as usize;
             if back < self.before && value.is_finite() {
-                rows.add(self.before - 1 - back, at, *value);
+                rows.add(self.before - 1 - back, *value);
             }
         }
         let last = (self.after - 1) as i32;
@@ -91,7 +91,7 @@ impl Grid {
             }
             if at >= self.from && value.is_finite() {
                 let on = ((at - self.from) * inverse + 1e-9) as i32;
-                rows.add(self.before + on.min(last) as usize, at, *value);
+                rows.add(self.before + on.min(last) as usize, *value);
             }
         }
         rows.divide(self.rows());
@@ -140,33 +140,28 @@ pub(super) struct Means {
     pub(super) count: [f64; ROWS_MAX],
     /// Their mean; NaN without samples.
     pub(super) value: [f64; ROWS_MAX],
-    /// Their mean time, seconds; NaN without samples.
-    pub(super) at: [f64; ROWS_MAX],
 }
 
 impl Means {
     /// Room for one series.
     pub(super) fn new() -> Means {
-        Means { count: [0.0; ROWS_MAX], value: [0.0; ROWS_MAX], at: [0.0; ROWS_MAX] }
+        Means { count: [0.0; ROWS_MAX], value: [0.0; ROWS_MAX] }
     }
 
     fn clear(&mut self, rows: usize) {
-        for column in [&mut self.count, &mut self.value, &mut self.at] {
+        for column in [&mut self.count, &mut self.value] {
             column[..rows].fill(0.0);
         }
     }
 
-    fn add(&mut self, row: usize, at: f64, value: f64) {
+    fn add(&mut self, row: usize, value: f64) {
         self.count[row] += 1.0;
         self.value[row] += value;
-        self.at[row] += at;
     }
 
     fn divide(&mut self, rows: usize) {
         for row in 0..rows {
-            let count = self.count[row];
-            self.value[row] /= count;
-            self.at[row] /= count;
+            self.value[row] /= self.count[row];
         }
     }
 

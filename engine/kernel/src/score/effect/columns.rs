@@ -14,17 +14,21 @@
 use super::buckets::{Grid, Means, ROWS_MAX};
 use super::forecast::Forecast;
 use super::{CONTROLS_MAX, Gap, Question};
+use crate::score::order;
 
-/// Intercept, siblings, days, slope and the series itself.
+/// Intercept, siblings, days, slope and the series itself. The slope stands last of what explains, so that the fit without it is the same
+/// fit, one row shorter.
 pub(super) const COLUMNS: usize = 5;
 /// The series' own column.
 pub(super) const SERIES: usize = 4;
-/// The siblings' column; all zero where none took part.
-pub(super) const SIBLINGS: usize = 1;
-/// The days' column; all zero where none took part.
-pub(super) const DAYS: usize = 2;
-/// The slope stands last of what explains, so that the fit without it is the same fit, one row shorter.
+/// The intercept's column.
+pub(super) const LEVEL: usize = 0;
+/// The slope's column.
 pub(super) const SLOPE: usize = 3;
+/// The siblings' column; all zero where none took part.
+const SIBLINGS: usize = 1;
+/// The days' column; all zero where none took part.
+const DAYS: usize = 2;
 /// Days looked back.
 const DAYS_MAX: usize = 2;
 /// A day repeats the last ones: their weight is 1, give or take a half, before anything was seen. That is a precision of 4 in squares of
@@ -52,6 +56,8 @@ pub(super) struct Row {
 pub(super) struct Table {
     rows: Vec<Row>,
     before: usize,
+    /// Nothing is missing before the sending.
+    pub(super) is_whole: bool,
     centre: f64,
     scale: f64,
     observed: f64,
@@ -89,13 +95,13 @@ impl Table {
         let repeated = day_deviation / scale;
         let mut rows = Vec::with_capacity(grid.rows());
         let (mut last, mut before) = (0.0, 0);
-        let past = grid.before as f64 * grid.width;
         for row in 0..grid.rows() {
             if target.count[row] == 0.0 {
                 continue;
             }
             let place = if row < grid.before { row as f64 } else { (row - 1) as f64 + grid.gap() };
-            let slope = 3.46 * (target.at[row] / past + 0.5);
+            // By the row, not by its samples' mean time: so it is the same for all series that are seen as often.
+            let slope = 3.46 * ((place + 1.0) / grid.before as f64 - 0.5);
             let value = (target.value[row] - standard.mean) / scale - repeated * days[row];
             rows.push(Row { values: [1.0, siblings[row], days[row], slope, value], steps: place - last });
             last = place;
@@ -108,6 +114,7 @@ impl Table {
         let mut table = Table {
             rows,
             before,
+            is_whole: before == grid.before,
             centre: standard.mean,
             scale,
             observed,
@@ -132,6 +139,18 @@ impl Table {
     /// Rows of the judged time.
     pub(super) fn judged(&self) -> &[Row] {
         &self.rows[self.before..]
+    }
+
+    /// How many columns hold anything: without siblings or past days theirs are zero in every row, and so in every sum.
+    pub(super) fn width(&self) -> usize {
+        COLUMNS - usize::from(self.controls == 0) - usize::from(self.days == 0)
+    }
+
+    /// Which columns hold anything, in order; `WIDTH` is [`Table::width`].
+    pub(super) fn columns<const WIDTH: usize>(&self) -> [usize; WIDTH] {
+        let absent = |column: usize| (column == SIBLINGS && self.controls == 0) || (column == DAYS && self.days == 0);
+        let mut present = (0..COLUMNS).filter(|column| !absent(*column));
+        std::array::from_fn(|_| present.next().unwrap_or(SERIES))
     }
 
     /// Means before.
@@ -161,17 +180,13 @@ impl Table {
     /// Clips what lies far outside of everything else, except just before the sending.
     fn clip(&mut self) {
         let count = self.before;
-        let mut sizes = [0.0; ROWS_MAX];
-        let mut sorted = [0.0; ROWS_MAX];
-        for (row, value) in self.rows[..count].iter().enumerate() {
-            sorted[row] = value.values[SERIES];
-        }
-        let median = middle(&mut sorted[..count]);
-        for (row, value) in self.rows[..count].iter().enumerate() {
-            sizes[row] = (value.values[SERIES] - median).abs();
-        }
-        sorted[..count].copy_from_slice(&sizes[..count]);
-        let limit = CLIP * 1.4826 * middle(&mut sorted[..count]);
+        let mut sorted = [0; ROWS_MAX];
+        let mut median_of = |value: &dyn Fn(&Row) -> f64| {
+            sorted.iter_mut().zip(&self.rows[..count]).for_each(|(place, row)| *place = order::place(value(row)));
+            middle(&mut sorted[..count])
+        };
+        let median = median_of(&|row| row.values[SERIES]);
+        let limit = CLIP * 1.4826 * median_of(&|row| (row.values[SERIES] - median).abs());
         if limit <= 0.0 {
             return;
         }
@@ -183,11 +198,11 @@ impl Table {
 }
 
 /// The median; reorders. Of an even number the mean of both in the middle, so that a mirrored series has the mirrored median.
-fn middle(values: &mut [f64]) -> f64 {
-    let middle = values.len() / 2;
-    let upper = *values.select_nth_unstable_by(middle, f64::total_cmp).1;
-    let below = values[..middle].iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    if values.len().is_multiple_of(2) { 0.5 * (below + upper) } else { upper }
+fn middle(places: &mut [i64]) -> f64 {
+    let middle = places.len() / 2;
+    let upper = order::value(*places.select_nth_unstable(middle).1);
+    let below = places[..middle].iter().max().map_or(upper, |place| order::value(*place));
+    if places.len().is_multiple_of(2) { 0.5 * (below + upper) } else { upper }
 }
 
 /// Mean and deviation over what was seen before the sending.

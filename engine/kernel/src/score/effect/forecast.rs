@@ -9,7 +9,11 @@
 //!
 //! Deliberately absent: anything after the sending except the columns. An editor breaks this by counting rows that were not seen.
 
-use super::columns::{COLUMNS, DAYS, Row, SERIES, SIBLINGS, SLOPE, Table};
+mod regular;
+
+use super::columns::{COLUMNS, Row, Table};
+pub use regular::Workspace;
+use std::f64::consts::LN_2;
 
 /// One kind of memory.
 #[derive(Copy, Clone, Debug, PartialEq)]
@@ -18,12 +22,12 @@ pub(super) struct Memory {
     rho: f64,
     /// Share of the means' variance that is the samples' own noise.
     white: f64,
-    /// How much it is believed in beforehand, against the others.
-    belief: f64,
+    /// How much it is believed in beforehand, against the others; its logarithm.
+    log_belief: f64,
 }
 
-const fn memory(rho: f64, white: f64, belief: f64) -> Memory {
-    Memory { rho, white, belief }
+const fn memory(rho: f64, white: f64, log_belief: f64) -> Memory {
+    Memory { rho, white, log_belief }
 }
 
 impl Memory {
@@ -51,18 +55,18 @@ impl Memory {
 
 /// The kinds that are averaged over.
 pub(super) const MEMORY: [Memory; 12] = [
-    memory(0.0, 0.0, 2.0),
-    memory(0.25, 0.0, 1.0),
-    memory(0.5, 0.0, 1.0),
-    memory(0.7, 0.1, 1.0),
-    memory(0.85, 0.1, 1.0),
-    memory(0.9, 0.4, 1.0),
-    memory(0.95, 0.05, 1.0),
-    memory(0.95, 0.2, 1.0),
-    memory(0.97, 0.5, 1.0),
-    memory(0.99, 0.0, 1.0),
-    memory(0.99, 0.2, 1.0),
-    memory(0.99, 0.5, 1.0),
+    memory(0.0, 0.0, LN_2),
+    memory(0.25, 0.0, 0.0),
+    memory(0.5, 0.0, 0.0),
+    memory(0.7, 0.1, 0.0),
+    memory(0.85, 0.1, 0.0),
+    memory(0.9, 0.4, 0.0),
+    memory(0.95, 0.05, 0.0),
+    memory(0.95, 0.2, 0.0),
+    memory(0.97, 0.5, 0.0),
+    memory(0.99, 0.0, 0.0),
+    memory(0.99, 0.2, 0.0),
+    memory(0.99, 0.5, 0.0),
 ];
 /// Kinds that are reckoned side by side.
 const LANES: usize = 4;
@@ -95,51 +99,67 @@ pub(super) struct Fitted {
 }
 
 /// The filter after some rows, for `KINDS` kinds of memory side by side (the processor's lanes): where series and columns stand, and
-/// what the innovations summed up to.
+/// what the innovations summed up to. `WIDTH`: the columns that hold anything, the slope last but one and the series last.
 #[derive(Copy, Clone, Debug)]
-pub(super) struct Filter<const KINDS: usize> {
+pub(super) struct Filter<const KINDS: usize, const WIDTH: usize> {
+    columns: [usize; WIDTH],
     rho: [f64; KINDS],
     process: [f64; KINDS],
     white: [f64; KINDS],
-    state: [[f64; KINDS]; COLUMNS],
+    state: [[f64; KINDS]; WIDTH],
     variance: [f64; KINDS],
-    /// Lower half, row by row.
-    sums: [[f64; KINDS]; SUMS],
+    /// The lower half.
+    sums: [[[f64; KINDS]; WIDTH]; WIDTH],
     determinant: [f64; KINDS],
     log_determinant: [f64; KINDS],
     /// Rows taken in.
     rows: usize,
-    /// The columns that hold anything: what is zero in every row stays zero in every sum.
-    active: [usize; COLUMNS],
-    /// How many of them count.
-    actives: usize,
 }
 
-/// Entries of the lower half of the matrix of sums.
-const SUMS: usize = COLUMNS * (COLUMNS + 1) / 2;
+/// So many rows' determinants are multiplied before a logarithm is taken: each is more than 0.01.
+const DETERMINANTS: usize = 48;
 
-impl<const KINDS: usize> Filter<KINDS> {
-    /// Before the first row; for a table's rows.
-    pub(super) fn new(memories: &[Memory; KINDS], table: &Table) -> Filter<KINDS> {
-        let process = memories.map(|memory| memory.process(table.samples));
-        let mut sums = [[0.0; KINDS]; SUMS];
-        let precisions = [0.0, SIBLING_PRECISION, table.day_precision, SLOPE_PRECISION];
-        for (column, precision) in precisions.into_iter().enumerate() {
-            sums[column * (column + 3) / 2] = [precision; KINDS];
+/// The rows of which the mean is forecast, as far as that is the same for all kinds of memory.
+pub(super) struct Ahead<'a, const WIDTH: usize> {
+    rows: &'a [Row],
+    /// The columns' means.
+    explained: [f64; WIDTH],
+}
+
+impl<'a, const WIDTH: usize> Ahead<'a, WIDTH> {
+    /// The mean over these rows.
+    pub(super) fn new(rows: &'a [Row], table: &Table) -> Ahead<'a, WIDTH> {
+        let columns = table.columns::<WIDTH>();
+        let mut explained = [0.0; WIDTH];
+        for row in rows {
+            for (explained, column) in explained.iter_mut().zip(columns) {
+                *explained += row.values[column];
+            }
         }
-        let absent = |column: usize| (column == SIBLINGS && table.controls == 0) || (column == DAYS && table.days == 0);
-        let (mut active, mut actives) = ([0; COLUMNS], 0);
-        for column in (0..COLUMNS).filter(|column| !absent(*column)) {
-            active[actives] = column;
-            actives += 1;
+        Ahead { rows, explained: explained.map(|sum| sum / rows.len() as f64) }
+    }
+}
+
+impl<const KINDS: usize, const WIDTH: usize> Filter<KINDS, WIDTH> {
+    /// Before the first row; for a table's rows.
+    pub(super) fn new(memories: &[Memory; KINDS], table: &Table) -> Filter<KINDS, WIDTH> {
+        let filter = Filter::bare(memories, table.samples, table.columns(), [0.0; WIDTH]);
+        Filter { sums: prior(table), ..filter }
+    }
+
+    /// Before the first row; means of so many samples, these columns and the prior precisions of their weights.
+    fn bare(memories: &[Memory; KINDS], samples: f64, columns: [usize; WIDTH], precisions: [f64; WIDTH]) -> Filter<KINDS, WIDTH> {
+        let process = memories.map(|memory| memory.process(samples));
+        let mut sums = [[[0.0; KINDS]; WIDTH]; WIDTH];
+        for (place, precision) in precisions.into_iter().enumerate() {
+            sums[place][place] = [precision; KINDS];
         }
         Filter {
-            active,
-            actives,
+            columns,
             rho: memories.map(|memory| memory.rho),
             process,
             white: process.map(|process| 1.0 - process),
-            state: [[0.0; KINDS]; COLUMNS],
+            state: [[0.0; KINDS]; WIDTH],
             variance: process,
             sums,
             determinant: [1.0; KINDS],
@@ -148,13 +168,28 @@ impl<const KINDS: usize> Filter<KINDS> {
         }
     }
 
+    /// After all rows before the sending.
+    fn after(memories: &[Memory; KINDS], table: &Table) -> Filter<KINDS, WIDTH> {
+        let mut filter = Filter::new(memories, table);
+        table.past().iter().for_each(|row| filter.take(row));
+        filter
+    }
+
     /// Takes one row in.
-    #[allow(clippy::needless_range_loop, reason = "one index runs over several arrays side by side")]
+    #[inline]
     pub(super) fn take(&mut self, row: &Row) {
-        let (mut kept, mut gain, mut inverse) = ([0.0; KINDS], [0.0; KINDS], [0.0; KINDS]);
-        for kind in 0..KINDS {
-            kept[kind] = decay(self.rho[kind], row.steps);
+        let mut kept = self.rho;
+        if row.steps != 1.0 {
+            kept.iter_mut().for_each(|rho| *rho = decay(*rho, row.steps));
         }
+        let (gain, inverse) = self.gains(&kept);
+        self.absorb(row, &kept, &gain, &inverse);
+    }
+
+    /// How much of a row's innovation is the process's, and one over the innovation's variance; the filter goes on by a row.
+    #[inline]
+    fn gains(&mut self, kept: &[f64; KINDS]) -> ([f64; KINDS], [f64; KINDS]) {
+        let (mut gain, mut inverse) = ([0.0; KINDS], [0.0; KINDS]);
         for kind in 0..KINDS {
             let square = kept[kind] * kept[kind];
             let predicted = square * self.variance[kind] + (1.0 - square) * self.process[kind];
@@ -164,83 +199,99 @@ impl<const KINDS: usize> Filter<KINDS> {
             self.variance[kind] = predicted * (1.0 - gain[kind]);
             self.determinant[kind] *= total;
         }
-        let mut innovation = [[0.0; KINDS]; COLUMNS];
-        let active = &self.active[..self.actives];
-        for column in active.iter().copied() {
-            for kind in 0..KINDS {
-                let state = kept[kind] * self.state[column][kind];
-                innovation[column][kind] = row.values[column] - state;
-                self.state[column][kind] = state + gain[kind] * innovation[column][kind];
-            }
-        }
-        for (place, left) in active.iter().copied().enumerate() {
-            let mut scaled = [0.0; KINDS];
-            for kind in 0..KINDS {
-                scaled[kind] = innovation[left][kind] * inverse[kind];
-            }
-            for right in active[..=place].iter().copied() {
-                let sum = &mut self.sums[left * (left + 1) / 2 + right];
-                for kind in 0..KINDS {
-                    sum[kind] += scaled[kind] * innovation[right][kind];
-                }
-            }
-        }
         self.rows += 1;
-        if self.rows.is_multiple_of(16) {
+        if self.rows.is_multiple_of(DETERMINANTS) {
             for kind in 0..KINDS {
                 self.log_determinant[kind] += self.determinant[kind].ln();
                 self.determinant[kind] = 1.0;
             }
         }
+        (gain, inverse)
     }
 
-    /// One kind's forecast of the mean over `rows`, with and without a slope, each with the logarithm of its likelihood.
+    /// Takes the columns of a row in; returns their innovations.
+    #[inline]
     #[allow(clippy::needless_range_loop, reason = "one index runs over several arrays side by side")]
-    pub(super) fn forecast(&self, kind: usize, rows: &[Row], floor: f64) -> [(Forecast, f64); 2] {
-        let count = rows.len() as f64;
+    fn absorb(&mut self, row: &Row, kept: &[f64; KINDS], gain: &[f64; KINDS], inverse: &[f64; KINDS]) -> [[f64; KINDS]; WIDTH] {
+        let mut innovation = [[0.0; KINDS]; WIDTH];
+        for column in 0..WIDTH {
+            let value = row.values[self.columns[column]];
+            for kind in 0..KINDS {
+                let state = kept[kind] * self.state[column][kind];
+                innovation[column][kind] = value - state;
+                self.state[column][kind] = state + gain[kind] * innovation[column][kind];
+            }
+        }
+        for left in 0..WIDTH {
+            let mut scaled = [0.0; KINDS];
+            for kind in 0..KINDS {
+                scaled[kind] = innovation[left][kind] * inverse[kind];
+            }
+            for right in 0..=left {
+                for kind in 0..KINDS {
+                    self.sums[left][right][kind] += scaled[kind] * innovation[right][kind];
+                }
+            }
+        }
+        innovation
+    }
+
+    /// One kind's forecast of the mean over the rows `ahead`, with and without a slope, each with the logarithm of its likelihood (up to
+    /// what is the same for all kinds).
+    #[allow(clippy::needless_range_loop, reason = "one index runs over several arrays side by side")]
+    pub(super) fn forecast(&self, kind: usize, ahead: &Ahead<'_, WIDTH>, floor: f64) -> [(Forecast, f64); 2] {
+        let (series, slope) = (WIDTH - 1, WIDTH - 2);
+        let count = ahead.rows.len() as f64;
         let process = self.process[kind];
-        let mut explained = [0.0; SERIES];
         // Backwards: how much of each new movement of the process is in the mean.
         let (mut reach, mut spread, mut kept) = (0.0, 0.0, 0.0);
-        for row in rows.iter().rev() {
-            for (explained, value) in explained.iter_mut().zip(row.values) {
-                *explained += value;
-            }
+        for row in ahead.rows.iter().rev() {
             reach = 1.0 + kept * reach;
             kept = decay(self.rho[kind], row.steps);
             spread += reach * reach * (1.0 - kept * kept);
         }
         let carried = kept * reach / count;
         let noise = process * spread / (count * count) + carried * carried * self.variance[kind] + self.white[kind] / count;
-        let factor = cholesky(|entry| self.sums[entry][kind]);
-        let mut solved = [0.0; SERIES];
-        let (mut mean, mut variance) = (carried * self.state[SERIES][kind], noise);
-        let freedom = self.rows as f64 - 1.0;
-        let mut rest = factor[SERIES][SERIES] * factor[SERIES][SERIES] + floor * floor;
-        let mut log = -0.5 * (self.log_determinant[kind] + self.determinant[kind].ln());
-        let mut without = (mean, variance, log);
-        for column in 0..SERIES {
-            if column == SLOPE {
-                without = (mean, variance, log);
+        let factor = cholesky::<WIDTH>(|row, column| self.sums[row][column][kind]);
+        let mut solved = [0.0; WIDTH];
+        let (mut mean, mut variance) = (carried * self.state[series][kind], noise);
+        let mut pivots = self.determinant[kind].sqrt();
+        let mut without = (mean, variance);
+        for column in 0..series {
+            if column == slope {
+                without = (mean, variance);
+            } else {
+                pivots *= factor[column][column];
             }
-            let mut value = explained[column] / count - carried * self.state[column][kind];
+            let mut value = ahead.explained[column] - carried * self.state[column][kind];
             for earlier in 0..column {
                 value -= factor[column][earlier] * solved[earlier];
             }
             solved[column] = value / factor[column][column];
-            mean += solved[column] * factor[SERIES][column];
+            mean += solved[column] * factor[series][column];
             variance += solved[column] * solved[column];
-            log -= factor[column][column].ln();
         }
-        log += 0.5 * SLOPE_PRECISION.ln() + SLOPE_ODDS.ln();
-        let finish = |(mean, variance, log): (f64, f64, f64), rest: f64| {
+        let freedom = self.rows as f64 - 1.0;
+        let log = -0.5 * self.log_determinant[kind] - pivots.ln();
+        let log_slope = log + 0.5 * SLOPE_PRECISION.ln() + SLOPE_ODDS.ln() - factor[slope][slope].ln();
+        let finish = |(mean, variance): (f64, f64), log: f64, rest: f64| {
             let scale = (variance * rest / freedom).sqrt();
             (Forecast { mean, scale, freedom }, log - 0.5 * freedom * rest.ln())
         };
-        let with = finish((mean, variance, log), rest);
-        rest += factor[SERIES][SLOPE] * factor[SERIES][SLOPE];
-        [with, finish(without, rest)]
+        let rest = factor[series][series] * factor[series][series] + floor * floor;
+        let rest_without = rest + factor[series][slope] * factor[series][slope];
+        [finish((mean, variance), log_slope, rest), finish(without, log, rest_without)]
     }
+}
+
+/// The sums before the first row: the prior precisions of the columns' weights.
+fn prior<const KINDS: usize, const WIDTH: usize>(table: &Table) -> [[[f64; KINDS]; WIDTH]; WIDTH] {
+    let precisions: [f64; COLUMNS] = [0.0, SIBLING_PRECISION, table.day_precision, SLOPE_PRECISION, 0.0];
+    let mut sums = [[[0.0; KINDS]; WIDTH]; WIDTH];
+    for (place, column) in table.columns::<WIDTH>().into_iter().enumerate() {
+        sums[place][place] = [precisions[column]; KINDS];
+    }
+    sums
 }
 
 /// `rho` to the power of `steps`; one step is the usual case, a few come from holes, what is no whole number from the dead time.
@@ -256,11 +307,11 @@ fn decay(rho: f64, steps: f64) -> f64 {
 
 /// The lower factor of a symmetric matrix given by the entries of its lower half. A pivot that rounding made negative becomes tiny.
 #[allow(clippy::needless_range_loop, reason = "one index runs over several arrays side by side")]
-fn cholesky(entry: impl Fn(usize) -> f64) -> [[f64; COLUMNS]; COLUMNS] {
-    let mut factor = [[0.0; COLUMNS]; COLUMNS];
-    for row in 0..COLUMNS {
+fn cholesky<const WIDTH: usize>(entry: impl Fn(usize, usize) -> f64) -> [[f64; WIDTH]; WIDTH] {
+    let mut factor = [[0.0; WIDTH]; WIDTH];
+    for row in 0..WIDTH {
         for column in 0..=row {
-            let mut value = entry(row * (row + 1) / 2 + column);
+            let mut value = entry(row, column);
             for earlier in 0..column {
                 value -= factor[row][earlier] * factor[column][earlier];
             }
@@ -270,19 +321,20 @@ fn cholesky(entry: impl Fn(usize) -> f64) -> [[f64; COLUMNS]; COLUMNS] {
     factor
 }
 
-/// The forecast of the judged mean.
-pub(super) fn fit(table: &Table) -> Fitted {
+/// The forecast of the judged mean. `WIDTH` is the table's ([`Table::width`]); without a workspace it takes the long way.
+pub(super) fn fit<const WIDTH: usize>(table: &Table, workspace: Option<&mut Workspace>) -> Fitted {
     let mut parts = [(Forecast { mean: 0.0, scale: 1.0, freedom: 3.0 }, f64::NEG_INFINITY); 2 * MEMORY.len()];
-    for (first, memories) in MEMORY.as_chunks::<LANES>().0.iter().enumerate() {
-        let mut filter = Filter::new(memories, table);
-        for row in table.past() {
-            filter.take(row);
-        }
+    let ahead = Ahead::<WIDTH>::new(table.judged(), table);
+    let shape = workspace.and_then(|workspace| workspace.shape(table));
+    for (lane, memories) in MEMORY.as_chunks::<LANES>().0.iter().enumerate() {
+        let filter = match shape {
+            Some(shape) => shape.filter::<WIDTH>(lane, table),
+            None => Filter::<LANES, WIDTH>::after(memories, table),
+        };
         for (kind, memory) in memories.iter().enumerate() {
-            let part = 2 * (LANES * first + kind);
-            let believed = memory.belief.ln();
-            for (slot, (forecast, log)) in filter.forecast(kind, table.judged(), table.floor).into_iter().enumerate() {
-                parts[part + slot] = (forecast, log + believed);
+            let part = 2 * (LANES * lane + kind);
+            for (slot, (forecast, log)) in filter.forecast(kind, &ahead, table.floor).into_iter().enumerate() {
+                parts[part + slot] = (forecast, log + memory.log_belief);
             }
         }
     }
@@ -291,18 +343,18 @@ pub(super) fn fit(table: &Table) -> Fitted {
 }
 
 /// One Student t with the mixture's mean and variance. Shares are the likelihoods.
-pub(super) fn matched(parts: &[(Forecast, f64)]) -> Forecast {
+pub(super) fn matched<const PARTS: usize>(parts: &[(Forecast, f64); PARTS]) -> Forecast {
     let top = parts.iter().fold(f64::NEG_INFINITY, |top, (_, log)| top.max(*log));
-    let share = |log: f64| (log - top).exp();
+    let shares = parts.map(|(_, log)| (log - top).exp());
     let (mut sum, mut mean) = (0.0, 0.0);
-    for (part, log) in parts {
-        sum += share(*log);
-        mean += share(*log) * part.mean;
+    for ((part, _), share) in parts.iter().zip(shares) {
+        sum += share;
+        mean += share * part.mean;
     }
     mean /= sum;
     let freedom = parts[0].0.freedom;
     let stretch = freedom / (freedom - 2.0);
-    let variance: f64 =
-        parts.iter().map(|(part, log)| share(*log) * (part.scale * part.scale * stretch + (part.mean - mean) * (part.mean - mean))).sum();
+    let spread = |part: &Forecast| part.scale * part.scale * stretch + (part.mean - mean) * (part.mean - mean);
+    let variance: f64 = parts.iter().zip(shares).map(|((part, _), share)| share * spread(part)).sum();
     Forecast { mean, scale: (variance / sum / stretch).sqrt(), freedom }
 }

@@ -35,6 +35,7 @@ mod placebo;
 mod tests;
 
 use buckets::Grid;
+pub use forecast::Workspace;
 use homeostat_model::Finding;
 use natural::Course;
 use std::fmt;
@@ -164,14 +165,22 @@ impl std::error::Error for Gap {}
 
 /// What the action did, or why nobody can tell. Same question, same bits.
 pub fn estimate(question: &Question<'_>) -> Result<Estimate, Gap> {
+    estimate_with(question, &mut Workspace::default())
+}
+
+/// The same, for who asks often.
+pub fn estimate_with(question: &Question<'_>, workspace: &mut Workspace) -> Result<Estimate, Gap> {
     let time = question.from >= 0.0 && question.to > question.from && question.to.is_finite();
     if !(time && question.matters > 0.0 && question.matters.is_finite()) {
         return Err(Gap::Question);
     }
     let grid = Grid::for_question(question)?;
     let table = columns::Table::fill(question, &grid)?;
-    let fitted = forecast::fit(&table);
-    let checked = placebo::check(&table, &fitted);
+    let (fitted, checked) = match table.width() {
+        3 => checked_fit::<3>(&table, workspace),
+        4 => checked_fit::<4>(&table, workspace),
+        _ => checked_fit::<{ columns::COLUMNS }>(&table, workspace),
+    };
     let forecast = table.in_units(&fitted.forecast, checked.widened);
     if !(forecast.mean.is_finite() && forecast.scale.is_finite() && forecast.scale > 0.0) {
         return Err(Gap::Range);
@@ -205,6 +214,13 @@ pub fn estimate(question: &Question<'_>) -> Result<Estimate, Gap> {
         placebos: checked.dates,
         widened: checked.widened,
     })
+}
+
+/// The forecast, and how much wider its interval must be. The columns' number is the compiler's: half of the work is theirs.
+fn checked_fit<const WIDTH: usize>(table: &columns::Table, workspace: &mut Workspace) -> (forecast::Fitted, placebo::Checked) {
+    let fitted = forecast::fit::<WIDTH>(table, Some(workspace));
+    let checked = placebo::check::<WIDTH>(table, &fitted);
+    (fitted, checked)
 }
 
 /// The word for an interval.

@@ -8,7 +8,7 @@
 //! interval, which is honest. An editor breaks this by letting a date see its own future.
 
 use super::columns::{SERIES, Table};
-use super::forecast::{Filter, Fitted, matched};
+use super::forecast::{Ahead, Filter, Fitted, matched};
 
 /// Most dates.
 const DATES_MAX: usize = 3;
@@ -26,13 +26,13 @@ pub(super) struct Checked {
     pub(super) widened: f64,
 }
 
-/// Tries the dates.
-pub(super) fn check(table: &Table, fitted: &Fitted) -> Checked {
+/// Tries the dates. `WIDTH` is the table's ([`Table::width`]).
+pub(super) fn check<const WIDTH: usize>(table: &Table, fitted: &Fitted) -> Checked {
     let past = table.past();
     let length = table.horizon.ceil() as usize;
     let judged = table.after_all;
     let skipped = length.saturating_sub(judged + 1);
-    let mut filter = Filter::new(&[fitted.memory], table);
+    let mut filter = Filter::<1, WIDTH>::new(&[fitted.memory], table);
     let (mut dates, mut squares) = (0, 0.0);
     for (row, values) in past.iter().enumerate() {
         let left = past.len() - row;
@@ -42,7 +42,7 @@ pub(super) fn check(table: &Table, fitted: &Fitted) -> Checked {
             if let Some(first) = rows.first_mut() {
                 first.steps = past[row..=begin].iter().map(|row| row.steps).sum();
                 let came = rows.iter().map(|row| row.values[SERIES]).sum::<f64>() / rows.len() as f64;
-                let forecast = matched(&filter.forecast(0, &rows, table.floor));
+                let forecast = matched(&filter.forecast(0, &Ahead::new(&rows, table), table.floor));
                 let off = (came - forecast.mean) / forecast.scale;
                 if off.is_finite() {
                     dates += 1;
