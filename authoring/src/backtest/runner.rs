@@ -16,8 +16,8 @@ use homeostat_kernel::policy::Policy;
 use homeostat_kernel::{Kernel, Stats};
 use homeostat_model::playbook::PLAYBOOK;
 use homeostat_model::{
-    ActionId, Advice, Command, Cost, EntryBody, Event, Observation, Ordered, Outcome, PolicyId, Proposal, QuestionId, Receipt, Record,
-    RuleSet, Span, Time, Verb, VerbSpec,
+    ActionId, Advice, Brief, Command, Cost, EntryBody, Event, Observation, Ordered, Outcome, PolicyId, Proposal, QuestionId, Receipt,
+    Record, RuleSet, Span, Time, Verb, VerbSpec,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -220,6 +220,7 @@ impl Runner {
             Command::Approve { action, plan } => {
                 self.ids.get(action).map(|action| Command::Approve { action: *action, plan: plan.clone() })
             }
+            Command::Never { action } => self.ids.get(action).map(|action| Command::Never { action: *action }),
             Command::Deny { action } => self.ids.get(action).map(|action| Command::Deny { action: *action }),
             Command::Release { run } => self.ids.get(run).map(|run| Command::Release { run: *run }),
             Command::Wish { .. } if early => None,
@@ -241,6 +242,7 @@ impl Runner {
                 self.kernel.handle(at, Event::Advised(Box::new(Advice { question, ..advice.clone() })));
                 self.drain();
             }
+            None if self.stage == Stage::Before => {}
             None => self.note("a model answered what is not asked here: its answer was left out".into()),
         }
     }
@@ -263,7 +265,8 @@ impl Runner {
                 }
             }
             Record::Asked { question, brief } => {
-                let same = self.kernel.ledger().questions().all_open().find(|(.., open)| *open == &**brief).map(|(ours, ..)| ours);
+                let questions = self.kernel.ledger().questions();
+                let same = questions.all_open().find(|(.., open)| is_same(brief, open, &self.ids)).map(|(ours, ..)| ours);
                 if let Some(ours) = same {
                     self.asked.insert(*question, ours);
                 }
@@ -434,6 +437,20 @@ impl Runner {
             firings: self.book.firings,
         }
     }
+}
+
+/// Whether both are told the same, but for the numbers of past actions.
+fn is_same(recorded: &Brief, ours: &Brief, ids: &BTreeMap<ActionId, ActionId>) -> bool {
+    let rest = |brief: &Brief| Brief { facts: String::new(), ..brief.clone() };
+    let facts = |brief: &Brief| serde_json::from_str::<serde_json::Value>(&brief.facts).ok();
+    let (Some(mut theirs), Some(own)) = (facts(recorded), facts(ours)) else { return recorded == ours };
+    let named: BTreeMap<String, String> = ids.iter().map(|(theirs, ours)| (theirs.to_string(), ours.to_string())).collect();
+    for past in theirs["past_actions"].as_array_mut().into_iter().flatten() {
+        if let Some(ours) = past["action"].as_str().and_then(|action| named.get(action)) {
+            past["action"] = ours.as_str().into();
+        }
+    }
+    theirs == own && rest(recorded) == rest(ours)
 }
 
 fn plan_key(proposal: &Proposal, plan: &str) -> (String, String, String) {

@@ -174,6 +174,16 @@ impl<'a> World<'a> {
         self.store.find(key).map(|series| self.store.last(series, self.now))
     }
 
+    /// When it is looked at.
+    pub fn now(&self) -> Time {
+        self.now
+    }
+
+    /// The metric of a series.
+    pub fn metric(&self, series: SeriesRef) -> Option<String> {
+        self.store.key(series).map(|key| key.metric.to_string())
+    }
+
     /// A text with labels in braces, for one series; `None` where a label is missing.
     pub fn name(&self, template: &Template, series: SeriesRef) -> Option<String> {
         template.fill(|label| self.store.label(series, label))

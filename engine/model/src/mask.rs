@@ -38,12 +38,16 @@ impl Mask {
         Ok(text)
     }
 
-    /// Knows a credential: as it is, without blanks around it, and as it looks inside a JSON string. Values of fewer than four bytes are
-    /// not taken out.
+    /// Knows a credential: as it is, without blanks around it, and as it looks inside a JSON string, which some write with `\/` and some
+    /// with `\u0026`. Values of fewer than four bytes are not taken out.
     pub fn learn(&mut self, secret: &str) {
-        for form in [secret, secret.trim(), &in_json(secret)] {
-            if form.trim().len() >= SECRET_BYTES_MIN && !self.forms.iter().any(|known| known == form) {
-                self.forms.push(form.to_owned());
+        for text in [secret, secret.trim()] {
+            let json = in_json(text);
+            let for_pages = json.replace('&', "\\u0026").replace('<', "\\u003c").replace('>', "\\u003e");
+            for form in [text.to_owned(), json.replace('/', "\\/"), for_pages, json] {
+                if form.trim().len() >= SECRET_BYTES_MIN && !self.forms.contains(&form) {
+                    self.forms.push(form);
+                }
             }
         }
         self.forms.sort_by_key(|form| std::cmp::Reverse(form.len())); // the longest first: one may contain another
@@ -92,7 +96,16 @@ mod tests {
         }
         assert_eq!(mask.clean(r#"on hun"ter2 {"k":"hun\"ter2"} hun"ter2-long"#), r#"on <secret> {"k":"<secret>"} <secret>"#);
         assert_eq!(mask.quote("a\u{7}hun\"ter2bcd", 10), "a<secret>b");
-        assert_eq!(format!("{mask:?}"), "Mask(5 forms)");
+        assert_eq!(format!("{mask:?}"), "Mask(6 forms)");
+    }
+
+    #[test]
+    fn every_way_to_write_json_goes() {
+        let mut mask = Mask::default();
+        mask.learn("https://hooks.lan/a\"b?c=1&d\n");
+        for quoted in [r#"https:\/\/hooks.lan\/a\"b?c=1&d"#, r#"https://hooks.lan/a\"b?c=1\u0026d"#, "https://hooks.lan/a\"b?c=1&d"] {
+            assert_eq!(mask.clean(quoted), MASK, "{quoted}");
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ use crate::about::{is_seen, of_alert};
 use crate::effect::Effect;
 use crate::ledger::{QUESTIONS_OPEN_MAX, REASONER, symptom_of};
 use crate::reason::catalogue;
+use homeostat_model::playbook::PLAYBOOK;
 use homeostat_model::{
     Advice, Advised, Alert, AlertKind, Args, Autonomy, Brief, Claim, ClaimSubject, Event, Note, Occasion, Origin, Proposal, QuestionId,
     Relation, Span, Suggested, Target, Time, Verb, Verdict,
@@ -226,8 +227,10 @@ impl Kernel {
     /// Where the guards will ask a person, the wish itself is one that needs a yes: people must not be told that silence is one.
     fn asking_where_guards_will(&self, mut proposal: Proposal) -> Proposal {
         let takes_down = self.touches(&proposal).iter().any(|touch| touch.takes_down(self.arbiter.specs()));
-        let seen = self.host.with_store(|store| is_seen(&self.arbiter.world(store, self.now, self.stats.events), &proposal.target));
-        if takes_down || !seen {
+        let has_steps = proposal.verb.actuator() == PLAYBOOK;
+        let wakes = proposal.verb.as_str() == WAKE;
+        let seen = self.host.with_store(|store| is_seen(&self.arbiter.world(store, self.now, self.stats.events), &proposal.target, wakes));
+        if takes_down || has_steps || !seen {
             proposal.autonomy = proposal.autonomy.min(Autonomy::Suggest);
         }
         proposal

@@ -3,7 +3,7 @@
 use super::{Kernel, Timer};
 use crate::arbiter::{Arbiter, Case, Consent, Ruled, Touch};
 use crate::effect::Effect;
-use crate::ledger::{Phase, Symptom, symptom_of};
+use crate::ledger::{ActionState, Phase, Symptom, symptom_of};
 use homeostat_model::playbook::PLAYBOOK;
 use homeostat_model::{
     ActionId, Args, Autonomy, Class, Closing, Command, Event, Note, NoticeKind, Ordered, Origin, Proposal, Reason, Record, Ruling, Span,
@@ -175,8 +175,7 @@ impl Kernel {
     pub(super) fn ask(&mut self, id: ActionId, by: Time) {
         let Some(state) = self.ledger.action(id) else { return };
         let (proposal, plan) = (&state.proposal, &state.plan);
-        let ends =
-            if self.autonomy_of(proposal) == Autonomy::Veto { "It is done then unless somebody says no." } else { "Silence is a no." };
+        let ends = if self.silence_is_yes(state) { "It is done then unless somebody says no." } else { "Silence is a no." };
         let claim = proposal.claim.as_ref().map_or_else(String::new, |claim| format!("Claim: {claim}"));
         let text = format!(
             "{}\n{claim}\nhomeostat approve {id} --plan {plan}    homeostat deny {id}    homeostat deny {id} --never\nOpen for {}. {ends}",
@@ -185,6 +184,13 @@ impl Kernel {
         );
         let title = format!("{id}: {} on {}?", proposal.verb, proposal.target);
         self.announce(NoticeKind::Approval, Some(id), title, text);
+    }
+
+    /// Whether a question that nobody answers is done then: both as it was asked and as it is now. One that said "silence is a no" keeps its
+    /// word.
+    fn silence_is_yes(&self, state: &ActionState) -> bool {
+        let asked_as_veto = |reason: &Reason| reason.guard == "autonomy" && reason.text.contains("allows `veto`");
+        self.autonomy_of(&state.proposal) == Autonomy::Veto && state.ruling.decided_by().is_some_and(asked_as_veto)
     }
 
     fn autonomy_of(&self, proposal: &Proposal) -> Autonomy {
@@ -304,10 +310,7 @@ impl Kernel {
             return;
         }
         let proposal = state.proposal.clone();
-        // Both as it was asked and as it is now: a question that said "silence is a no" keeps its word.
-        let asked_as_veto = |reason: &Reason| reason.guard == "autonomy" && reason.text.contains("allows `veto`");
-        let veto_only = self.autonomy_of(&proposal) == Autonomy::Veto && state.ruling.decided_by().is_some_and(asked_as_veto);
-        if veto_only {
+        if self.silence_is_yes(state) {
             self.consent(id, Consent::NotVetoed);
             // A short hold leaves the question as it is, for whoever wishes it again; a reasoner does not.
             let open = self.ledger.action(id).is_some_and(|state| matches!(state.phase, Phase::Awaiting { by } if by <= self.now));

@@ -1,9 +1,13 @@
 //! What a wish rests on must be fresh, and it must still be wished (lessons 2, 9, 30): a policy that has fallen silent, or become
 //! undetermined, no longer stands behind an old approval.
 
+use super::witnesses::not_cut_off;
 use super::{Case, Opinion};
 use crate::about::is_seen;
 use homeostat_model::{Origin, Span, Stance};
+
+/// What is asleep cannot be seen otherwise.
+const WAKE: &str = "power.wake";
 
 pub(super) fn rule(case: &Case<'_>) -> Opinion {
     if let Origin::Operator(_) = case.proposal.origin {
@@ -74,10 +78,15 @@ fn reasoned(case: &Case<'_>, suggested: &homeostat_model::Suggested) -> Opinion 
     if let Some(old) = old_evidence(case) {
         return old;
     }
-    if !is_seen(case.world, &case.proposal.target) {
-        let by = case.now + case.settings.approval_ttl;
-        let text = format!("nothing of {} can be seen now: a person must say yes", case.proposal.target);
-        return Opinion { stance: Stance::Ask { by }, text };
+    let problem = match not_cut_off(case) {
+        Err(problem) => Some(problem),
+        Ok(()) if is_seen(case.world, &case.proposal.target, case.proposal.verb.as_str() == WAKE) => None,
+        Ok(()) => Some(format!("nothing of {} can be seen now", case.proposal.target)),
+    };
+    if let Some(problem) = problem {
+        // No yes is taken after that.
+        let by = case.wished_at + case.settings.approval_ttl;
+        return Opinion { stance: Stance::Ask { by }, text: format!("{problem}: a person must say yes") };
     }
     Opinion::pass("proposed lately, and its reason is still there")
 }

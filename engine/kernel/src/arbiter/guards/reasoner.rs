@@ -3,6 +3,7 @@
 
 use super::{Case, Opinion};
 use crate::arbiter::Consent;
+use homeostat_model::playbook::PLAYBOOK;
 use homeostat_model::{Class, Origin, Stance};
 
 /// The most that a reasoner may propose.
@@ -25,6 +26,13 @@ pub(super) fn rule(case: &Case<'_>) -> Opinion {
         return Opinion {
             stance: Stance::Ask { by: case.now + case.settings.approval_ttl },
             text: format!("it takes down {}: a person must say yes", names.join(", ")),
+        };
+    }
+    // Its steps come one after the other, on things that may be known only then: silence cannot stand for all of that.
+    if case.proposal.verb.actuator() == PLAYBOOK && case.person().is_none() {
+        return Opinion {
+            stance: Stance::Ask { by: case.now + case.settings.approval_ttl },
+            text: "a playbook has several steps: a person must say yes".into(),
         };
     }
     if suggested.taint.is_empty() {

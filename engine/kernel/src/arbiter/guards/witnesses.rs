@@ -39,7 +39,7 @@ pub(super) fn rule(case: &Case<'_>) -> Opinion {
 }
 
 /// Whether the gateway and most neighbours answered within the last minute.
-fn not_cut_off(case: &Case<'_>) -> Result<(), String> {
+pub(super) fn not_cut_off(case: &Case<'_>) -> Result<(), String> {
     let settings = &case.settings.witnesses;
     // Which of the series a selector names are good, now.
     let good = |selector: &String| -> Result<(usize, usize), String> {

@@ -327,3 +327,25 @@ fn silence_is_no_yes_for_what_cannot_be_seen() {
     let said = lab.order(260, Command::Approve { action: ActionId(1), plan: None });
     assert!(said.iter().any(|said| said.contains("act exec.restart")), "a person may: {said:?}");
 }
+
+/// What our own reads say when they fail is fresh, and is no sight of the node.
+#[test]
+fn a_failed_read_is_no_sight() {
+    let dark = [("up{instance='a:9100'}", 0.0), ("scrape_samples_scraped{instance='a:9100'}", 0.0), ("node_up{node='a'}", 0.0)];
+    let (mut lab, brief) = asked(easy(), ReasoningSettings { autonomy: Autonomy::Veto, ..on() });
+    let answer = choosing(&brief, "exec.restart");
+    lab.event(130, answered(answer.clone(), Some(answer)));
+    lab.observe(425, &dark);
+    let said = lab.tick(130 + 301);
+    assert!(lab.sent.is_empty() && lab.guard(1, "freshness").starts_with("Ask"), "{said:?}");
+    let told = lab.entries.iter().rev().find_map(|(_, body)| match body {
+        EntryBody::Effect(Record::Announce(notice)) => Some(notice.text.as_str()),
+        _ => None,
+    });
+    assert!(told.is_some_and(|told| told.contains("Silence is a no.")), "{told:?}");
+    // A question is open no longer than a yes would be taken.
+    lab.observe(3500, &SEEN);
+    lab.tick(130 + 3601);
+    assert!(lab.sent.is_empty());
+    assert_eq!(lab.phase(1), "closed");
+}
