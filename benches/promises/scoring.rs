@@ -56,7 +56,7 @@ fn evaluate(s) {{ if s.last() > 90.0 {{ propose(act("mend.restart", "node/" + s.
 /// A slow wave and noise; at the moment of acting all are high, and half of them are mended by it.
 fn value(number: usize, minute: i64) -> f64 {
     let noise = ((number as i64 * 7919 + minute * 104_729).rem_euclid(997)) as f64 / 997.0;
-    let trouble = if minute == BEFORE || (minute > BEFORE && number % 2 == 0) { 45.0 } else { 0.0 };
+    let trouble = if minute == BEFORE || (minute > BEFORE && number.is_multiple_of(2)) { 45.0 } else { 0.0 };
     50.0 + 2.0 * noise + (minute as f64 / 40.0 + number as f64).sin() + trouble
 }
 

@@ -85,7 +85,8 @@ impl Desk {
     /// channel takes. `people` may narrow who may say yes to what.
     pub async fn run(mut self, handle: Handle, announce: Announce, people: Arc<People>) {
         let around = Around { handle, announce, people };
-        let (reports, mut reported) = mpsc::unbounded_channel();
+        // A post waits for room here, and the desk for no post.
+        let (reports, mut reported) = mpsc::channel(JOBS_MAX);
         // Dropped with this future, and every task with it.
         let mut tasks = JoinSet::new();
         for channel in std::mem::take(&mut self.channels) {

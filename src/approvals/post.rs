@@ -56,7 +56,7 @@ pub(super) struct Report {
 /// One channel's sender.
 pub(super) struct Post {
     pub channel: Arc<dyn Channel>,
-    pub reports: mpsc::UnboundedSender<Report>,
+    pub reports: mpsc::Sender<Report>,
     pub status: Arc<Mutex<ApprovalsStatus>>,
 }
 
@@ -128,14 +128,14 @@ impl Post {
             Ok(sent) => {
                 tray.waiting.pop_front();
                 tray.attempts = 0;
-                self.arrived(tray, job, sent);
+                self.arrived(tray, job, sent).await;
                 None
             }
-            Err(miss) => self.missed(tray, job, miss),
+            Err(miss) => self.missed(tray, job, miss).await,
         }
     }
 
-    fn arrived(&self, tray: &mut Tray, job: Job, sent: Option<Sent>) {
+    async fn arrived(&self, tray: &mut Tray, job: Job, sent: Option<Sent>) {
         self.show(|line| {
             line.delivered += 1;
             line.fault = None;
@@ -149,10 +149,10 @@ impl Post {
         }
         let action = job.question.action;
         tray.sent.insert(job.key(), sent);
-        let _ = self.reports.send(Report { action, given_up: None });
+        let _ = self.reports.send(Report { action, given_up: None }).await;
     }
 
-    fn missed(&self, tray: &mut Tray, job: Job, miss: Miss) -> Option<Duration> {
+    async fn missed(&self, tray: &mut Tray, job: Job, miss: Miss) -> Option<Duration> {
         tray.attempts += 1;
         self.show(|line| line.fault = Some(miss.fault.clone()));
         if miss.again && tray.attempts < ATTEMPTS_MAX {
@@ -164,7 +164,7 @@ impl Post {
         tray.attempts = 0;
         self.show(|line| line.given_up += 1);
         if matches!(job.task, Task::Ask(_)) {
-            let _ = self.reports.send(Report { action: job.question.action, given_up: Some(miss.fault) });
+            let _ = self.reports.send(Report { action: job.question.action, given_up: Some(miss.fault) }).await;
         } else {
             tray.sent.remove(&job.key());
         }

@@ -71,7 +71,7 @@ fn scenario(seed: u64) -> Scenario {
     };
     let lasts = Span::from_mins(110);
     // Every other house has foolish policies besides.
-    let scripts = if seed % 2 == 0 { BTreeMap::new() } else { swarm.scripts.clone() };
+    let scripts = if seed.is_multiple_of(2) { BTreeMap::new() } else { swarm.scripts.clone() };
     Scenario {
         lasts,
         alerts,

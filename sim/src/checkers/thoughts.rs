@@ -29,7 +29,8 @@ impl Checkers {
     pub(super) fn check_thoughts(&mut self, at: Time, record: &Record) {
         match record {
             Record::Asked { question, .. } => {
-                if self.thoughts.ended.contains(question) || self.thoughts.open.insert(*question, at).is_some() {
+                let again = self.thoughts.ended.contains(question) || self.thoughts.open.insert(*question, at).is_some();
+                if again {
                     self.broken(at, "questions", format!("{question} was asked again"));
                 }
             }

@@ -190,7 +190,9 @@ impl Kernel {
                 lasting: newest_before(track).unwrap_or(threshold),
                 threshold,
             });
-            let main = estimated(series, track, &controls, &look, better, matters, course, workspace);
+            let controls: Vec<&[(f64, f64)]> = controls.iter().map(Vec::as_slice).collect();
+            let question = Question { target: track, controls: &controls, from: look.from, to: look.to, better, matters, natural: course };
+            let main = estimated(series, &question, workspace);
             let side_effects = self.side_effects(store, state, series, &look, places, workspace);
             // Only where something moved is there an answer to measure, and the search costs more than all the rest. A claim that came
             // true is an answer too, however little is known of what would have come by itself.
@@ -301,7 +303,10 @@ impl Kernel {
                 let matters = (usual * self.arbiter.settings.earned.matters_share).max(f64::MIN_POSITIVE);
                 let better = if *better == Relation::Above { Better::Up } else { Better::Down };
                 let siblings = self.controls(store, &key, look);
-                effects.extend(estimated(&key, &track, &siblings, look, better, matters, None, workspace).ok());
+                let controls: Vec<&[(f64, f64)]> = siblings.iter().map(Vec::as_slice).collect();
+                let question =
+                    Question { target: &track, controls: &controls, from: look.from, to: look.to, better, matters, natural: None };
+                effects.extend(estimated(&key, &question, workspace).ok());
             }
         }
         effects
@@ -378,19 +383,8 @@ fn response_of(track: &Track, threshold: f64) -> Option<Response> {
     dead_time::fit(&symptom, after).map(|fit| fit.response())
 }
 
-fn estimated(
-    series: &SeriesKey,
-    track: &Track,
-    controls: &[Track],
-    look: &Look,
-    better: Better,
-    matters: f64,
-    natural: Option<NaturalCourse>,
-    workspace: &mut Workspace,
-) -> Result<Effect, String> {
-    let controls: Vec<&[(f64, f64)]> = controls.iter().map(Vec::as_slice).collect();
-    let question = Question { target: track, controls: &controls, from: look.from, to: look.to, better, matters, natural };
-    let found = effect::estimate_with(&question, workspace).map_err(|gap| gap.to_string())?;
+fn estimated(series: &SeriesKey, question: &Question<'_>, workspace: &mut Workspace) -> Result<Effect, String> {
+    let found = effect::estimate_with(question, workspace).map_err(|gap| gap.to_string())?;
     Ok(Effect {
         series: series.clone(),
         effect: found.effect,
