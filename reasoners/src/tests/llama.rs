@@ -120,7 +120,8 @@ impl Tally {
         match serde_json::from_str::<Value>(&answer.json) {
             Ok(value) if jsonschema::is_valid(&schema, &value) => {
                 self.choices.insert(format!("{} {}", value["choice"], value["target"]));
-                if answer.json != value.to_string() || answer.model != "random-bytes" {
+                let canonical = value.to_string();
+                if answer.json != canonical || answer.model != "random-bytes" {
                     self.wrong.push(format!("{number}: from {}, not canonical: {}", answer.model, answer.json));
                 }
             }

@@ -110,6 +110,7 @@ pub(super) fn scores(driver: &Driver) -> impl Iterator<Item = (Time, homeostat_m
 }
 
 /// A number from the environment, for longer runs.
+#[expect(clippy::disallowed_methods, reason = "this is a test, not the engine: how long it runs is asked of who runs it")]
 pub(super) fn from_env(name: &str, otherwise: usize) -> usize {
     std::env::var(name).map_or(otherwise, |text| text.parse().unwrap_or_else(|_| panic!("{name} is a number, not `{text}`")))
 }
