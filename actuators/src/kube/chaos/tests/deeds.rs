@@ -21,13 +21,15 @@ pub(crate) fn definition(group: &str, version: &str, kind: &str, plural: &str) -
 pub(crate) fn section(changes: Value) -> Value {
     let web = |app: &str| json!({ "namespaces": ["web"], "labelSelectors": { "app": app } });
     let mut chaos = json!({
-        "namespaces": ["web"], "pods_max": 2, "recovery_timeout": "2s", "selection_timeout": "1s", "injection_timeout": "2s", "ad_hoc": true,
+        "namespaces": ["web"], "pods_max": 2, "recovery_timeout": "2s", "selection_timeout": "1s", "injection_timeout": "2s", "ad_hoc": true, "duration_max": "30m",
         "experiments": {
             "kill": { "doc": "Kills one pod.", "kind": "PodChaos", "spec": { "action": "pod-kill", "mode": "one", "selector": web("shop") } },
             "fail": { "doc": "Fails one pod.", "kind": "PodChaos", "duration": "60s",
                 "spec": { "action": "pod-failure", "mode": "one", "selector": web("shop") } },
             "late": { "doc": "Late packets.", "kind": "NetworkChaos", "spec": { "action": "delay", "mode": "one", "selector": web("shop"),
                 "delay": { "latency": "200ms" }, "duration": "60s" } },
+            "long": { "doc": "Late packets, for long.", "kind": "NetworkChaos", "spec": { "action": "delay", "mode": "one",
+                "selector": web("shop"), "delay": { "latency": "200ms" }, "duration": "30m" } },
             "all": { "doc": "Too many.", "kind": "PodChaos", "spec": { "action": "pod-kill", "mode": "all", "selector": web("shop") } },
             "wide": { "doc": "Too wide.", "kind": "PodChaos",
                 "spec": { "action": "pod-kill", "mode": "one", "selector": { "namespaces": ["web"] } } },

@@ -63,7 +63,8 @@ async fn without_its_controller_nothing_happens_and_that_is_said() {
 #[tokio::test]
 async fn an_abort_ends_a_running_experiment_whose_apply_says_so() {
     let cluster = lab(json!({})).await;
-    let action = run(1, "late");
+    // So long that it does not end by itself before the abort, on the slowest machine.
+    let action = Action { timeout: Span::from_hours(1), ..run(1, "long") };
     let other = lab_action(&cluster, &action);
     let (applied, ()) = tokio::join!(apply(&cluster, &action), other);
     not_done(applied, FaultCode::Conflict, "ended the experiment early");
