@@ -90,6 +90,8 @@ fn thinker(url: &str, dir: &std::path::Path) -> Thinker {
     let reasoners: ReasonersConfig = serde_json::from_value(json!({
         "ask": [mind("adviser", 1.0), mind("second", 1.5)],
         "only_for": { "adviser": ["advice"], "second": ["verify"] },
+        // Its minutes are the clock's and not the plant's: a whole house would be played while nobody is asked.
+        "breaker": { "failures": 100, "open_for": "1s" },
     }))
     .unwrap();
     let config = ReasoningConfig { advice: true, verify: true, looks_max: 1, ..ReasoningConfig::default() };
